@@ -1,0 +1,1 @@
+//! Outcome + old conditions + now → new conditions.

@@ -1,0 +1,1 @@
+//! (desired, observed, memory, now) → decision: the state machine of a reconcile.

@@ -1,0 +1,142 @@
+//! What the spec asks for, checked: the input of planning, deciding and executing.
+
+use std::time::Duration;
+
+use super::{bundle::Digest, format::Format, migration::Version};
+
+/// Everything that a MigrationSet asks of the engine. Built only from a valid spec.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// The MigrationSet that owns the history, `namespace/name`.
+    pub owner: Owner,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Stop between migrations, and start nothing.
+    pub suspend: bool,
+    /// The content that the author means, if the spec says.
+    pub digest: Option<Digest>,
+    /// How files are read.
+    pub format: Format,
+    /// Where the history lives.
+    pub history: HistoryLocation,
+    /// What a migration's session looks like.
+    pub session: SessionSettings,
+    /// What is allowed.
+    pub policy: Policy,
+    /// What a person decided.
+    pub resolutions: Vec<Resolution>,
+    /// How often the database is looked at again when nothing changed.
+    pub interval: Duration,
+}
+
+/// `namespace/name` of a MigrationSet.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Where a history lives, and which locks guard it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HistoryLocation {
+    /// The schema of the history's tables.
+    pub schema: String,
+    /// The key within them.
+    pub set: String,
+    /// A second advisory lock to hold as well.
+    pub lock_id: Option<i64>,
+    /// The recorded owner from whom the history may be taken over.
+    pub take_over: Option<Owner>,
+}
+
+/// What the session of a migration looks like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionSettings {
+    /// SET ROLE before anything runs.
+    pub role: Option<String>,
+    /// The search path; empty for the login's own.
+    pub search_path: Vec<String>,
+    /// Longest wait for any lock; zero for none.
+    pub lock_timeout_ms: u64,
+    /// Longest statement; zero for none.
+    pub statement_timeout_ms: u64,
+    /// Quick retries after a lock timeout within a run.
+    pub lock_retries: u32,
+}
+
+/// What is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// A pending version older than an applied one.
+    pub out_of_order: OutOfOrder,
+    /// An applied file was edited.
+    pub on_checksum_drift: OnChecksumDrift,
+    /// Applied, but no longer in the source.
+    pub on_missing: OnMissing,
+    /// The whole plan in one transaction, or one for each.
+    pub transaction: TransactionScope,
+}
+
+/// `policy.outOfOrder`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum OutOfOrder {
+    Deny,
+    Allow,
+}
+
+/// `policy.onChecksumDrift`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum OnChecksumDrift {
+    Block,
+    Report,
+}
+
+/// `policy.onMissing` (`Rollback` is refused before this is built).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum OnMissing {
+    Block,
+    Ignore,
+}
+
+/// `policy.transaction`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum TransactionScope {
+    PerMigration,
+    Single,
+}
+
+/// What a person decided about a failed or drifted run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolution {
+    /// The migration; None when it comes from the annotation, which names only the run.
+    pub version: Option<Version>,
+    /// The run it decides about.
+    pub run: i64,
+    /// What to do.
+    pub action: Action,
+    /// Where it was said, for the history: `spec.resolutions[0]` or `annotation dunlin.dev/resolve`.
+    pub by: String,
+}
+
+/// `resolutions[].action`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the contract explains each")]
+pub enum Action {
+    Retry,
+    Resume,
+    MarkApplied,
+    MarkRolledBack,
+    AcceptChecksum,
+}

@@ -1,0 +1,1 @@
+//! Dunlin's own file format.

@@ -1,0 +1,1 @@
+//! Dependencies: order, unknown ones, cycles.

@@ -1,0 +1,106 @@
+//! What the database says was done.
+
+use super::{desired::Action, migration::{Checksum, TransactionMode, Version}};
+
+/// One set's history, as one query reads it. An absent history (no tables, no row) is `History::default()`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct History {
+    /// The MigrationSet recorded as the owner, `namespace/name`; None by hand or before first contact.
+    pub owner: Option<String>,
+    /// The migrations that the database knows.
+    pub migrations: Vec<Recorded>,
+}
+
+/// One row of `dunlin.migration`, with the run that made it what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The version, as the file spelled it.
+    pub version: Version,
+    /// The name.
+    pub name: String,
+    /// What became of it.
+    pub state: State,
+    /// Checksum of the up section as applied or last accepted.
+    pub checksum: Checksum,
+    /// Transactional or not.
+    pub mode: TransactionMode,
+    /// Checksum of the stored down section, if there is one.
+    pub down_checksum: Option<Checksum>,
+    /// Which plan applied it, from 1; 0 where nothing did.
+    pub batch: i64,
+    /// When it was applied, RFC 3339 in UTC.
+    pub applied_at: Option<String>,
+    /// How long it took.
+    pub duration_ms: i64,
+    /// The run that applied it, last accepted it, or failed.
+    pub run: Run,
+}
+
+/// `dunlin.migration.state`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum State {
+    Applied,
+    Stamped,
+    Failed,
+    Interrupted,
+    RolledBack,
+    Replaced,
+}
+
+/// One row of `dunlin.run`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Its number, which resolutions name.
+    pub id: i64,
+    /// `running`, `succeeded`, `failed`, `interrupted` or `retrying`.
+    pub outcome: RunOutcome,
+    /// Checksum over the section and its inputs (role, search path).
+    pub inputs: String,
+    /// Tries so far.
+    pub attempts: i64,
+    /// What went wrong, if something did.
+    pub error: Option<RunError>,
+    /// Statements of a non-transactional run that are proven done.
+    pub statements_done: u32,
+    /// Whether an earlier statement left state in the session that can't be made again, so that Resume isn't offered.
+    pub resumable: bool,
+    /// What a person decided.
+    pub resolution: Option<Action>,
+    /// When it ended, RFC 3339 in UTC.
+    pub finished_at: Option<String>,
+}
+
+/// `dunlin.run.outcome`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum RunOutcome {
+    Running,
+    Succeeded,
+    Failed,
+    Interrupted,
+    Retrying,
+}
+
+/// The error of a run, without DETAIL (which may hold rows and stays in the database).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RunError {
+    /// The whole report: file, line, column, the line with a caret, SQLSTATE, hint.
+    pub message: String,
+    /// SQLSTATE.
+    pub sqlstate: Option<String>,
+    /// Statement of the section, from 1.
+    pub statement: Option<u32>,
+    /// Line of the file, from 1.
+    pub line: Option<u32>,
+    /// Column, from 1, in characters.
+    pub column: Option<u32>,
+}
+
+impl State {
+    /// Whether the database has it.
+    #[must_use]
+    pub fn is_applied(self) -> bool {
+        matches!(self, Self::Applied | Self::Stamped)
+    }
+}

@@ -1,0 +1,13 @@
+//! The pure core: no input or output, no clock, no async, no Kubernetes, no database driver.
+
+pub mod bundle;
+pub mod conditions;
+pub mod decide;
+pub mod desired;
+pub mod format;
+pub mod graph;
+pub mod history;
+pub mod migration;
+pub mod outcome;
+pub mod plan;
+pub mod sql;

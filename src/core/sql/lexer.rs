@@ -1,0 +1,1 @@
+//! Tokens by psql's own rules.

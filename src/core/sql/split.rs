@@ -1,0 +1,1 @@
+//! Statements by psql's own rules.

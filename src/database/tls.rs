@@ -1,0 +1,1 @@
+//! libpq's TLS modes on rustls.

@@ -1,0 +1,17 @@
+//! Dunlin drives PostgreSQL migrations declaratively: exactly once, or a person is asked.
+//!
+//! A pure core in the middle, input and output at the edges, and two shells (operator, command line)
+//! over the same three calls: [`core::plan`], [`core::decide`] and [`execute`].
+//!
+//! Who may import whom, held by `tests/architecture.rs`: `core` nobody; `api`, `source` and `database` only
+//! `core`; `execute` also `database`; `controller` and `cli` everything but each other.
+
+pub mod api;
+pub mod cli;
+pub mod controller;
+pub mod core;
+pub mod database;
+pub mod execute;
+pub mod source;
+pub mod telemetry;
+pub mod yaml;

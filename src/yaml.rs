@@ -1,0 +1,1 @@
+//! YAML, behind one door.
