@@ -2,4 +2,5 @@
 
 /// How to reach a database. `Debug` and `Display` print `…` for every value.
 #[derive(Clone)]
+ 
 pub struct Parameters {}
