@@ -9,5 +9,6 @@ pub mod graph;
 pub mod history;
 pub mod migration;
 pub mod outcome;
+pub mod pace;
 pub mod plan;
 pub mod sql;
