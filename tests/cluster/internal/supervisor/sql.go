@@ -2,7 +2,7 @@ package supervisor
 
 import (
 	"context"
-	databasesql "database/sql"
+	"database/sql"
 	"errors"
 	"flag"
 	"fmt"
@@ -17,10 +17,10 @@ import (
 
 const queryDeadline = 30 * time.Second
 
-// sql is the command of that name: a PostgreSQL that was fetched comes without
+// query is the command sql: a PostgreSQL that was fetched comes without
 // psql, and a demo must be able to show what is in the database. The URL comes
 // by the environment, which other users of the machine can't read.
-func sql(arguments []string) error {
+func query(arguments []string) error {
 	flags := flag.NewFlagSet("cluster sql", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	variable := flags.String("url-env", "", "the environment variable `NAME` that holds the URL (default: PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE)")
@@ -41,7 +41,7 @@ func sql(arguments []string) error {
 			source += separator + "sslmode=disable"
 		}
 	}
-	database, err := databasesql.Open("postgres", source)
+	database, err := sql.Open("postgres", source)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func sql(arguments []string) error {
 }
 
 // print writes rows as aligned columns; NULL is empty, as in psql.
-func print(rows *databasesql.Rows) error {
+func print(rows *sql.Rows) error {
 	names, err := rows.Columns()
 	if err != nil {
 		return err
@@ -65,7 +65,7 @@ func print(rows *databasesql.Rows) error {
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, strings.Join(names, "\t"))
 	for rows.Next() {
-		cells := make([]databasesql.NullString, len(names))
+		cells := make([]sql.NullString, len(names))
 		targets := make([]any, len(names))
 		for i := range cells {
 			targets[i] = &cells[i]
