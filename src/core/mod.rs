@@ -11,4 +11,5 @@ pub mod migration;
 pub mod outcome;
 pub mod pace;
 pub mod plan;
+pub mod reference;
 pub mod sql;
