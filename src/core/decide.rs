@@ -13,7 +13,7 @@ use super::{
     desired::Desired,
     outcome::{Failure, Kind, Reason},
     pace::{Again, Pace},
-    plan::{Amendment, Assessment, Direction},
+    plan::{Assessment, Direction},
 };
 
 /// How long a finding must have stood before it stalls a set whose content comes from several places, which don't
@@ -280,8 +280,8 @@ fn compared(
         Ownership::TakeOver { from } => Some(from.clone()),
         Ownership::Ours | Ownership::Unclaimed => None,
     };
-    let decided = assessment.amendments.iter().any(|amendment| matches!(amendment, Amendment::Resolve { .. }));
-    let held_up = !assessment.findings.is_empty() && !decided;
+    // Writes to the history alone run nothing, and may be what a finding waits for: a person's decision.
+    let held_up = !assessment.findings.is_empty() && assessment.amendments.is_empty();
     let claimed = matches!(ownership, Ownership::Ours);
     let idle = assessment.plan.steps.is_empty() && assessment.amendments.is_empty() && claimed;
     if held_up || idle {

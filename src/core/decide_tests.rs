@@ -5,7 +5,7 @@ use crate::core::{
     format::Format,
     migration::{TransactionMode, Version},
     desired::{HistoryLocation, OnChecksumDrift, OnMissing, OutOfOrder, Owner, Policy, SessionSettings, TransactionScope},
-    plan::{ChecksumDrift, Finding, Plan, Step},
+    plan::{Amendment, ChecksumDrift, Finding, Plan, Step},
 };
 
 fn version(text: &str) -> Version {
@@ -55,9 +55,10 @@ fn pending() -> Assessment {
         name: "add_index".to_owned(),
         direction: Direction::Up,
         mode: TransactionMode::Transactional,
+        checksum: "c".repeat(64),
     };
     Assessment {
-        plan: Plan { steps: vec![step], ..Plan::default() },
+        plan: Plan { steps: vec![step] },
         version: Some(version("002")),
         applied: 2,
         pending: 1,
