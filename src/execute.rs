@@ -114,7 +114,12 @@ pub async fn observe(parameters: &Parameters, desired: &Desired) -> Result<(Sess
 }
 
 /// Takes the lock, plans again under it, and runs the plan.
-pub async fn execute(session: Session, work: Work<'_>, stop: watch::Receiver<Stop>, running: &watch::Sender<Option<Running>>) -> Report {
+pub async fn execute(
+    session: Session,
+    work: Work<'_>,
+    stop: watch::Receiver<Stop>,
+    running: &watch::Sender<Option<Running>>,
+) -> Report {
     let _ = (&session, &work, stop, running);
     todo!()
 }

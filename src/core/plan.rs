@@ -1,6 +1,12 @@
 //! Directory × history → what to do, or why not. A pure verdict; the same for operator and command line.
 
-use super::{bundle::Digest, desired::{Desired, Action}, history::{History, RunError}, migration::{MigrationDir, TransactionMode, Version}, outcome::Reason};
+use super::{
+    bundle::Digest,
+    desired::{Action, Desired},
+    history::{History, RunError},
+    migration::{MigrationDir, TransactionMode, Version},
+    outcome::Reason,
+};
 
 /// The verdict on a directory and a history.
 #[derive(Debug, Clone, PartialEq, Eq)]
