@@ -10,4 +10,5 @@ pub mod history;
 pub mod migration;
 pub mod outcome;
 pub mod plan;
+pub mod reference;
 pub mod sql;
