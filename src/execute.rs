@@ -127,7 +127,8 @@ pub enum End {
 pub async fn observe(parameters: &Parameters, desired: &Desired) -> Result<(Session, History), Failure> {
     let name = application_name(desired);
     let connection = connect::connect(parameters, &name).await.map_err(Failure::from)?;
-    let sql = SessionSql::new(&desired.session, &name, connection.server.version_num);
+    connection.server.require_writable().map_err(Failure::from)?;
+    let sql = SessionSql::new(&desired.session, &name, &connection);
     let tables = Tables::new(&desired.history.schema, &desired.history.set);
     let answer = session::query(&connection.client, &sql.look(&read::queries(&tables))).await;
     let failed = answer.is_err();

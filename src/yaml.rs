@@ -35,12 +35,13 @@ pub fn to_string<T: Serialize>(value: &T) -> Result<String, YamlError> {
     Ok(text)
 }
 
-/// Reads one YAML document.
+/// Reads one YAML document. Only `true` and `false` are booleans, so that a key named `y` stays a key.
 ///
 /// # Errors
 /// [`YamlError::Read`] with the line at which reading stopped.
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
-    serde_saphyr::from_str(text).map_err(|error| YamlError::Read {
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| YamlError::Read {
         line: error.location().map(|location| location.line()),
         message: error.without_snippet().to_string(),
     })
@@ -67,6 +68,12 @@ mod tests {
     fn words_that_yaml_1_1_takes_for_something_else_are_quoted() {
         let text = to_string(&BTreeMap::from([("answer", "yes")])).expect("a map can be written");
         assert!(text == "answer: \"yes\"\n" || text == "answer: 'yes'\n", "{text}");
+    }
+
+    #[test]
+    fn only_true_and_false_are_booleans() {
+        let read: serde_json::Value = from_str("[y, yes, on, true]").expect("it is a list");
+        assert_eq!(read, serde_json::json!(["y", "yes", "on", true]));
     }
 
     #[test]

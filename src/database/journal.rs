@@ -18,7 +18,7 @@ use super::{
 use crate::core::{
     migration::Migration,
     plan::prefix_hash,
-    sql::{Alone, Kind, SessionEffect, Statement},
+    sql::{Alone, Kind, SessionEffect, Statement, rewrite::block_parts},
 };
 
 /// A run's journal, and the session that it is written with.
@@ -120,7 +120,7 @@ impl Journal<'_> {
         match &statement.kind {
             Kind::Alone(alone) => self.alone(index, statement, alone).await,
             Kind::Plain
-            | Kind::Block { .. }
+            | Kind::Block
             | Kind::Savepoint
             | Kind::Begin
             | Kind::Commit
@@ -162,19 +162,14 @@ impl Journal<'_> {
         let mut closing = vec!["SET CONSTRAINTS ALL IMMEDIATE".to_owned()];
         closing.extend(self.session.bookkeeping_settings("LOCAL "));
         closing.extend([row, "COMMIT".to_owned()]);
-        let (opening, text) = match &statement.kind {
-            Kind::Block { inner, modes } => {
-                (format!("BEGIN {modes}"), self.migration.up.text[inner.clone()].to_owned())
-            }
-            _ => ("BEGIN".to_owned(), self.text(statement).to_owned()),
-        };
-        let start = match &statement.kind {
-            Kind::Block { inner, .. } => inner.start,
-            _ => statement.span.start,
-        };
-        let prefix = format!("{};", opening.trim_end());
+        // A block brings its own BEGIN and COMMIT, which ours stand for.
+        let whole = self.text(statement);
+        let block = if statement.kind == Kind::Block { block_parts(whole) } else { None };
+        let (modes, inner) = block.unwrap_or(("", 0..whole.len()));
+        let (text, start) = (&whole[inner.clone()], statement.span.start + inner.start);
+        let prefix = format!("{};", format!("BEGIN {modes}").trim_end());
         if let Some(data) = &statement.copy_data {
-            return self.copy(&prefix, &text, data.clone(), &closing, statement).await;
+            return self.copy(&prefix, text, data.clone(), &closing, statement).await;
         }
         let (completed, error) = send(self.client, &format!("{prefix}{text}\n;{}", closing.join(";"))).await;
         let Some(error) = error else { return Step::Done };

@@ -5,10 +5,7 @@
 use tokio_postgres::{Client, SimpleQueryRow};
 
 use super::{error::SqlError, quote, session::query};
-use crate::core::sql::{
-    Alone,
-    classify::{QualifiedName, probe_index},
-};
+use crate::core::sql::{Alone, classify::QualifiedName, rewrite::probe_index};
 
 /// The verdict on a statement that was cut off.
 #[derive(Debug, Clone, PartialEq, Eq)]

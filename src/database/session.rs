@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
-use super::{error::SqlError, quote};
+use super::{connect::Connection, error::SqlError, quote};
 use crate::core::desired::SessionSettings;
 
 /// The longest that one of our own queries may take.
@@ -26,13 +26,14 @@ pub struct SessionSql {
     lock_timeout_ms: u64,
     statement_timeout_ms: u64,
     application_name: String,
+    url_settings: String,
     version_num: u32,
 }
 
 impl SessionSql {
-    /// `application_name` is `dunlin/<namespace>/<name>`; `version_num` is the server's, as 150018.
+    /// `application_name` is `dunlin/<namespace>/<name>`; the connection says what its URL sets, and the server's version.
     #[must_use]
-    pub fn new(settings: &SessionSettings, application_name: &str, version_num: u32) -> Self {
+    pub fn new(settings: &SessionSettings, application_name: &str, connection: &Connection) -> Self {
         let search_path = if settings.search_path.is_empty() {
             "DEFAULT".to_owned()
         } else {
@@ -44,7 +45,8 @@ impl SessionSql {
             lock_timeout_ms: settings.lock_timeout_ms,
             statement_timeout_ms: settings.statement_timeout_ms,
             application_name: application_name.to_owned(),
-            version_num,
+            url_settings: connection.settings_sql().to_owned(),
+            version_num: connection.server.version_num,
         }
     }
 
@@ -52,9 +54,10 @@ impl SessionSql {
     #[must_use]
     pub fn ours(&self) -> String {
         let mut sql = format!(
-            "SET search_path = pg_catalog; SET standard_conforming_strings = on; SET client_encoding = 'UTF8'; \
+            "{}; SET search_path = pg_catalog; SET standard_conforming_strings = on; SET client_encoding = 'UTF8'; \
              SET application_name = {}; SET client_min_messages = warning; \
              SET {OWN_LOCK_TIMEOUT}; SET {OWN_STATEMENT_TIMEOUT}; SET idle_in_transaction_session_timeout = 0;",
+            self.url_settings.trim_end_matches([';', ' ']),
             quote::literal(&self.application_name),
         );
         // Roles carry their own time-outs, which would end a session that waits between migrations.
