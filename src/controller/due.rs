@@ -90,6 +90,7 @@ mod tests {
         Remembered {
             look: Some(PastLook {
                 generation: 1,
+                snapshot: None,
                 tokens: Tokens::default(),
                 at,
                 next: Some(at + Duration::from_secs(600)),

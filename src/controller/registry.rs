@@ -46,6 +46,8 @@ pub(super) struct Remembered {
 pub(super) struct PastLook {
     /// `metadata.generation` that it was for.
     pub generation: i64,
+    /// The content that it has seen, if it came so far.
+    pub snapshot: Option<Arc<Snapshot>>,
     /// The annotations that it has seen.
     pub tokens: Tokens,
     /// When it ended.
@@ -92,6 +94,8 @@ pub(super) struct Registry {
 struct Inner {
     index: Index,
     entries: HashMap<Owner, Entry>,
+    /// Namespaces of which every MigrationSet was seen; the empty name for all of them.
+    listed: HashSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -140,10 +144,21 @@ impl Registry {
         inner.wake_those_blocked_by(name)
     }
 
+    /// All MigrationSets of a namespace (or of all) have been seen.
+    pub fn listed(&self, namespace: Option<&str>) {
+        self.lock().listed.insert(namespace.unwrap_or_default().to_owned());
+    }
+
+    /// Whether every MigrationSet of a namespace has been seen, so that one that wasn't isn't there.
+    pub fn knows(&self, namespace: &str) -> bool {
+        let inner = self.lock();
+        inner.listed.contains(namespace) || inner.listed.contains("")
+    }
+
     /// A ConfigMap was seen in this version, or was deleted (None). Answers with the sets whose content it changes.
     pub fn config_map(&self, map: &Owner, labels: &BTreeMap<String, String>, stamp: Option<&Stamp>) -> Vec<Owner> {
         let mut inner = self.lock();
-        let Inner { index, entries } = &mut *inner;
+        let Inner { index, entries, listed: _ } = &mut *inner;
         let by_name = index.by_name(map).map(|set| (set, Match::Yes));
         let mut concerned = Vec::new();
         for (set, matches) in by_name.chain(index.by_selector(&map.namespace, labels)) {

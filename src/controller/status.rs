@@ -32,6 +32,9 @@ pub enum StatusError {
     /// The API server didn't answer.
     #[error("writing the status: no answer within 30 s")]
     Silent,
+    /// The reconcile didn't get as far, which is a defect of Dunlin.
+    #[error("a reconcile panicked")]
+    Panicked,
 }
 
 /// What became of a write.
