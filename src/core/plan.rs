@@ -299,7 +299,9 @@ fn judge_failed(migration: Option<&Migration>, row: &Recorded, desired: &Desired
             }
             match resolution(desired, row, &[Action::Retry]) {
                 Some(resolution) => assessment.amendments.push(resolve(row, resolution)),
-                None => assessment.findings.push(failed(row, Reason::MigrationFailed, transactional_message(row, desired))),
+                None => {
+                    assessment.findings.push(failed(row, Reason::MigrationFailed, transactional_message(row, desired)))
+                }
             }
         }
         (TransactionMode::NonTransactional, RunOutcome::Failed | RunOutcome::Interrupted) => {
@@ -348,7 +350,12 @@ fn judge_without_file(row: &Recorded, desired: &Desired, assessment: &mut Assess
 }
 
 /// Puts a pending migration into the plan, unless it stands for others that are applied.
-fn pend(migration: &Migration, dir: &MigrationDir, recorded: &HashMap<&Version, &Recorded>, assessment: &mut Assessment) {
+fn pend(
+    migration: &Migration,
+    dir: &MigrationDir,
+    recorded: &HashMap<&Version, &Recorded>,
+    assessment: &mut Assessment,
+) {
     let applied = |version: &&Version| recorded.get(version).is_some_and(|row| row.state.is_applied());
     if !migration.replaces.is_empty() {
         if migration.replaces.iter().all(|version| applied(&version)) {
@@ -565,9 +572,17 @@ fn misdirected(row: &Recorded, desired: &Desired, offered: &[Action]) -> String 
     let mut text = String::new();
     for resolution in &desired.resolutions {
         if resolution.run == row.run.id && !offered.contains(&resolution.action) {
-            let _ = write!(text, "\n{} asks for {:?}, which is not possible for run {}", resolution.by, resolution.action, row.run.id);
+            let _ = write!(
+                text,
+                "\n{} asks for {:?}, which is not possible for run {}",
+                resolution.by, resolution.action, row.run.id
+            );
         } else if resolution.run != row.run.id && resolution.version.as_ref() == Some(&row.version) {
-            let _ = write!(text, "\n{} names run {} of {}; the run that waits is {}", resolution.by, resolution.run, row.version, row.run.id);
+            let _ = write!(
+                text,
+                "\n{} names run {} of {}; the run that waits is {}",
+                resolution.by, resolution.run, row.version, row.run.id
+            );
         }
     }
     text

@@ -199,9 +199,12 @@ async fn what_makes_sense_is_accepted() {
         ("source", json!({"configMapSelector": {"matchLabels": {"app.kubernetes.io/part-of": "shop"}}})),
         ("source", json!({"configMapSelector": {"matchExpressions": [{"key": "a/b", "operator": "Exists"}]}})),
         ("policy/onMissing", json!("Rollback")),
-        ("resolutions", json!([
-            {"version": "003", "run": 1, "action": "Retry"}, {"version": "003", "run": 2, "action": "MarkApplied"}
-        ])),
+        (
+            "resolutions",
+            json!([
+                {"version": "003", "run": 1, "action": "Retry"}, {"version": "003", "run": 2, "action": "MarkApplied"}
+            ]),
+        ),
     ];
     for (pointer, value) in table {
         let object = with(pointer, value);
@@ -282,11 +285,7 @@ async fn what_makes_no_sense_is_refused_by_its_path_and_with_what_to_do() {
         (with("policy/lockRetries", json!(1001)), "spec.policy.lockRetries", "less than or equal to 1000"),
         (with("policy/onMissing", json!("Delete")), "spec.policy.onMissing", "supported values"),
         (several, "spec.policy.onMissing", "needs source.digest"),
-        (
-            with("resolutions", json!([{"version": "003", "action": "Retry"}])),
-            "spec.resolutions[0].run",
-            "Required",
-        ),
+        (with("resolutions", json!([{"version": "003", "action": "Retry"}])), "spec.resolutions[0].run", "Required"),
         (with("resolutions", json!([{"run": 7, "action": "Retry"}])), "spec.resolutions[0].version", "Required"),
         (
             with("resolutions", json!([{"version": "003", "run": 0, "action": "Retry"}])),
@@ -304,9 +303,12 @@ async fn what_makes_no_sense_is_refused_by_its_path_and_with_what_to_do() {
             "supported values",
         ),
         (
-            with("resolutions", json!([
-                {"version": "003", "run": 1, "action": "Retry"}, {"version": "003", "run": 1, "action": "MarkApplied"}
-            ])),
+            with(
+                "resolutions",
+                json!([
+                    {"version": "003", "run": 1, "action": "Retry"}, {"version": "003", "run": 1, "action": "MarkApplied"}
+                ]),
+            ),
             "spec.resolutions[1]",
             "Duplicate",
         ),
@@ -384,10 +386,8 @@ async fn the_history_can_be_moved_until_something_is_applied_and_not_afterwards(
     patch(json!({"schema": "dunlin", "set": null})).await.expect("nothing is applied yet");
 
     let status = json!({"status": {"applied": {"version": "003", "count": 3, "pending": 0}}});
-    let written = sets
-        .patch_status("shop", &PatchParams::default(), &Patch::Merge(status))
-        .await
-        .expect("a status is written");
+    let written =
+        sets.patch_status("shop", &PatchParams::default(), &Patch::Merge(status)).await.expect("a status is written");
     let applied = written.status.and_then(|status| status.applied).expect("it was written");
     assert_eq!((applied.version.as_deref(), applied.count, applied.pending), (Some("003"), 3, 0));
 

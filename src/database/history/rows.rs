@@ -117,7 +117,15 @@ impl Writer {
 
     /// Writes that a transactional run was lost to something transient, without a semicolon: the run alone.
     #[must_use]
-    pub fn retrying(&self, migration: &Migration, version: &str, inputs: &str, run: RunRow, attempts: i64, wrong: &Wrong) -> String {
+    pub fn retrying(
+        &self,
+        migration: &Migration,
+        version: &str,
+        inputs: &str,
+        run: RunRow,
+        attempts: i64,
+        wrong: &Wrong,
+    ) -> String {
         let run = self.run(migration, version, inputs, run, attempts, "retrying", "NULL", Some(wrong));
         format!("WITH run AS ({run}) SELECT run.id FROM run")
     }
@@ -171,7 +179,15 @@ impl Writer {
 
     /// Writes a statement's row: `intent` before it starts, `done` with or after it.
     #[must_use]
-    pub fn statement(&self, migration: &Migration, run: i64, index: usize, state: &str, backend: &Backend, before: Option<&str>) -> String {
+    pub fn statement(
+        &self,
+        migration: &Migration,
+        run: i64,
+        index: usize,
+        state: &str,
+        backend: &Backend,
+        before: Option<&str>,
+    ) -> String {
         let script = &migration.up.script;
         let text = &migration.up.text;
         let finished = if state == "intent" { "NULL" } else { "pg_catalog.clock_timestamp()" };
