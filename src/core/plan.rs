@@ -300,7 +300,7 @@ fn judge_failed(migration: Option<&Migration>, row: &Recorded, desired: &Desired
             match resolution(desired, row, &[Action::Retry]) {
                 Some(resolution) => assessment.amendments.push(resolve(row, resolution)),
                 None => {
-                    assessment.findings.push(failed(row, Reason::MigrationFailed, transactional_message(row, desired)))
+                    assessment.findings.push(failed(row, Reason::MigrationFailed, transactional_message(row, desired)));
                 }
             }
         }
@@ -319,16 +319,15 @@ fn judge_failed(migration: Option<&Migration>, row: &Recorded, desired: &Desired
             if obstacle.is_none() {
                 offered.push(Action::Resume);
             }
-            match resolution(desired, row, &offered) {
-                Some(resolution) => assessment.amendments.push(resolve(row, resolution)),
-                None => {
-                    let reason = match row.run.outcome {
-                        RunOutcome::Interrupted => Reason::Interrupted,
-                        _ => Reason::NonTransactionalFailed,
-                    };
-                    let message = ways_out(row, obstacle.as_deref(), migration.is_some(), desired);
-                    assessment.findings.push(failed(row, reason, message));
-                }
+            if let Some(resolution) = resolution(desired, row, &offered) {
+                assessment.amendments.push(resolve(row, resolution))
+            } else {
+                let reason = match row.run.outcome {
+                    RunOutcome::Interrupted => Reason::Interrupted,
+                    _ => Reason::NonTransactionalFailed,
+                };
+                let message = ways_out(row, obstacle.as_deref(), migration.is_some(), desired);
+                assessment.findings.push(failed(row, reason, message));
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The rows that a run writes, as SQL. Every one of them proves the run's claim.
 
+use std::fmt::Write as _;
+
 use super::Tables;
 use crate::{
     core::{
@@ -235,14 +237,15 @@ impl Writer {
             Action::MarkRolledBack => "state = 'rolled_back', applied_at = NULL, ",
             Action::Retry | Action::Resume | Action::AcceptChecksum => return sql,
         };
-        sql.push_str(&format!(
+        let _ = write!(
+            sql,
             "UPDATE {table} SET {state}applied_by = {by}, \"set\" = {claim} WHERE \"set\" = {set} AND version = {version};",
             table = self.tables.table("migration"),
             by = self.performed_by(),
             claim = self.tables.claim(&self.token),
             set = self.tables.set_literal(),
             version = quote::literal(version),
-        ));
+        );
         sql
     }
 
