@@ -86,7 +86,7 @@ pub fn statement() -> impl Strategy<Value = String> {
         "create function begin() returns int language sql return 1",
         "CREATE RULE r AS ON INSERT TO t DO ALSO (INSERT INTO a VALUES (1); INSERT INTO b VALUES (2))",
         "DO $$ BEGIN PERFORM 1; END $$",
-        "/* a /* ; */ b */ SELECT 2 -- ;\n + 3",
+        "SELECT /* a /* ; */ b */ 2 -- ;\n + 3",
         "SELECT CASE WHEN a THEN 1 ELSE 2 END FROM t",
         "SELECT U&'\\0041;', b'01', x'ff' -- it's",
         "SELECT 'a'\n 'b;'",

@@ -10,6 +10,8 @@ mod rules;
 mod scan;
 mod session;
 pub mod split;
+#[cfg(test)]
+mod split_tests;
 mod tokens;
 
 use std::ops::Range;
