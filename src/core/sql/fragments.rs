@@ -88,7 +88,7 @@ pub fn statement() -> impl Strategy<Value = String> {
         "DO $$ BEGIN PERFORM 1; END $$",
         "SELECT /* a /* ; */ b */ 2 -- ;\n + 3",
         "SELECT CASE WHEN a THEN 1 ELSE 2 END FROM t",
-        "SELECT U&'\\0041;', b'01', x'ff' -- it's",
+        "SELECT U&'\\0041;', -- it's\n b'01', x'ff'",
         "SELECT 'a'\n 'b;'",
         "SELECT 'größe;', \"日本;\"",
         "ALTER TABLE t ADD COLUMN a$b text",

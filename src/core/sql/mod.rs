@@ -1,12 +1,16 @@
 //! PostgreSQL's lexical rules: statements, what they are, and what can't run in a transaction.
 
 pub mod classify;
+#[cfg(test)]
+mod classify_tests;
 mod cross_check;
 #[cfg(test)]
 pub(crate) mod fragments;
 pub mod lexer;
 pub mod position;
 mod rules;
+#[cfg(test)]
+mod rules_tests;
 mod scan;
 mod session;
 pub mod split;
