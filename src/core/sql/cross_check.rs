@@ -1,8 +1,8 @@
 //! A second opinion on where statements begin: squawk's grammar of PostgreSQL.
 //!
 //! Only non-transactional sections are split when they run, and a wrong boundary there would run half a statement. Both
-//! readers see the same text, but psql lines and variables, COPY data and empty statements are blanked out for the grammar, which
-//! doesn't know them. It recovers from syntax that it doesn't know, so its errors alone are no objection.
+//! readers see the same text, but psql lines and variables, COPY data and empty statements are blanked out for the
+//! grammar, which doesn't know them. It recovers from syntax that it doesn't know, so its errors alone are no objection.
 
 use std::{iter::Peekable, thread};
 
