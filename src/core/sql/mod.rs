@@ -6,6 +6,7 @@ mod cross_check;
 pub(crate) mod fragments;
 pub mod lexer;
 pub mod position;
+pub mod rewrite;
 mod rules;
 mod scan;
 mod session;
