@@ -80,7 +80,8 @@ async fn a_lock_timeout_is_retried_while_the_blocker_is_named_and_then_said() {
             running.wait_for(|running| running.as_ref().is_some_and(|running| !running.blocked_by.is_empty())).await;
         seen.expect("the run tells").clone().expect("it runs")
     };
-    let (ran, seen) = tokio::join!(fixture.apply(&[ONE, alter]), watch);
+    let files = [ONE, alter];
+    let (ran, seen) = tokio::join!(fixture.apply(&files), watch);
     assert_eq!(seen.blocked_by[0].application.as_deref(), Some("the reader"));
     assert_eq!(ran.failure().reason, Reason::Retrying);
     assert!(ran.failure().message.contains("55P03"), "{}", ran.failure().message);
@@ -104,7 +105,8 @@ async fn a_stop_takes_effect_between_migrations() {
         running.wait_for(Option::is_some).await.expect("it runs");
         fixture.stop.send_replace(Stop::BetweenMigrations);
     };
-    let (report, ()) = tokio::join!(fixture.execute(&[slow, ("002_two.sql", "CREATE TABLE two (a int);")]), stop);
+    let files = [slow, ("002_two.sql", "CREATE TABLE two (a int);")];
+    let (report, ()) = tokio::join!(fixture.execute(&files), stop);
     assert!(matches!(report.end, End::Stopped), "{:?}", report.end);
     assert_eq!(report.applied.len(), 1);
     assert_eq!(fixture.ask("SELECT to_regclass('one') IS NOT NULL AND to_regclass('two') IS NULL").await, "t");
@@ -122,7 +124,8 @@ async fn the_last_call_cancels_a_transaction_and_records_no_failure() {
         .await;
         fixture.stop.send_replace(Stop::CancelTransaction);
     };
-    let (report, ()) = tokio::join!(fixture.execute(&[slow]), stop);
+    let files = [slow];
+    let (report, ()) = tokio::join!(fixture.execute(&files), stop);
     assert!(matches!(report.end, End::Stopped), "{:?}", report.end);
     assert_eq!(fixture.ask("SELECT count(*) FROM dunlin.run").await, "0");
     assert_eq!(fixture.ask("SELECT to_regclass('one') IS NULL").await, "t");

@@ -141,7 +141,8 @@ async fn an_index_build_that_was_cut_off_is_done_again() {
         .await;
         fixture.run_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_progress_create_index WHERE datname = current_database()").await;
     };
-    let (report, ()) = tokio::join!(fixture.execute(&[TABLE, INDEX]), cut);
+    let files = [TABLE, INDEX];
+    let (report, ()) = tokio::join!(fixture.execute(&files), cut);
     let dunlin::execute::End::Failed(failure) = report.end else { panic!("{:?}", report.end) };
     assert_eq!(failure.reason, Reason::Retrying);
     assert_eq!(fixture.ask("SELECT indisvalid FROM pg_index WHERE indexrelid = 't_a'::regclass").await, "f");
@@ -298,7 +299,8 @@ async fn a_lock_time_out_does_not_apply_to_concurrent_forms() {
         .await;
         writer.batch_execute("COMMIT").await.expect("the writer ends");
     };
-    let (ran, ()) = tokio::join!(fixture.apply(&[TABLE, INDEX]), free);
+    let files = [TABLE, INDEX];
+    let (ran, ()) = tokio::join!(fixture.apply(&files), free);
     ran.is_up_to_date();
 }
 
