@@ -60,6 +60,10 @@ const FORBIDDEN: [(&str, &[&str]); 3] = [
     ("execute", &["anyhow", "clap", "k8s_openapi", "kube"]),
 ];
 
+/// What the core writes all the same: a thread whose stack is deep enough for a recursive grammar, and whose end is
+/// awaited in the same call, is a call like any other.
+const FORBIDDEN_EXCEPTIONS: [(&str, &str); 1] = [("src/core/sql/cross_check.rs", "std::thread")];
+
 /// Calls that ask a clock; the core is given the time.
 const CLOCKS: [&str; 4] = ["Instant::now", "SystemTime::now", "Timestamp::now", "Zoned::now"];
 
@@ -321,7 +325,8 @@ fn the_core_is_pure_and_the_database_layer_knows_no_kubernetes() {
         for path in source.paths() {
             let forbidden = FORBIDDEN.iter().filter(|(module, _)| *module == source.top());
             for prefix in forbidden.flat_map(|(_, prefixes)| *prefixes) {
-                if begins_with(&path, prefix) {
+                let excepted = FORBIDDEN_EXCEPTIONS.contains(&(source.path.as_str(), prefix));
+                if begins_with(&path, prefix) && !excepted {
                     wrong.push(format!("{} writes {path}", source.path));
                 }
             }
@@ -351,7 +356,7 @@ fn anyhow_stays_in_the_binary() {
 fn every_module_opens_with_its_job_and_none_is_too_long() {
     let mut wrong = Vec::new();
     for source in sources() {
-        if !source.text.starts_with("//! ") {
+        if !source.text.starts_with("//! ") && !is_test_file(&source.path) {
             wrong.push(format!("{} doesn't open with //!", source.path));
         }
         let lines = source.text.lines().count();
