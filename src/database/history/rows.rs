@@ -226,7 +226,8 @@ impl Writer {
     #[must_use]
     pub fn resolve(&self, version: &str, run: i64, action: Action, said: &str) -> String {
         let mut sql = format!(
-            "UPDATE {table} SET \"set\" = {claim}, resolution = '{action:?}', resolved_by = {by}, \
+            "UPDATE {table} SET \"set\" = {claim}, outcome = CASE outcome WHEN 'running' THEN 'interrupted' ELSE outcome END, \
+             resolution = '{action:?}', resolved_by = {by}, \
              resolved_at = pg_catalog.clock_timestamp() WHERE id = {run};",
             table = self.tables.table("run"),
             claim = self.tables.claim(&self.token),
