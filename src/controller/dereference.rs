@@ -131,7 +131,10 @@ impl Secrets {
 
     fn pem(&self, name: &str, key: &str) -> Result<Pem, Failure> {
         let bytes = self.data(name)?.remove(key).filter(|bytes| !bytes.is_empty()).ok_or_else(|| {
-            Failure::new(Reason::WaitingForSecret, format!("Secret {name} has no key {key}, which spec.database.tls asks for"))
+            Failure::new(
+                Reason::WaitingForSecret,
+                format!("Secret {name} has no key {key}, which spec.database.tls asks for"),
+            )
         })?;
         Ok(Pem { from: format!("key {key} of Secret {name}"), bytes })
     }

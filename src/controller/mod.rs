@@ -108,8 +108,8 @@ pub async fn run_until(client: Client, options: Options, shutdown: impl Future<O
         stop: asked,
     });
     let stopping = Arc::clone(&context);
-    let requests = watch::requests(&context, &namespaces, writer)
-        .take_until(async move { stopping.stopping().await }.boxed());
+    let requests =
+        watch::requests(&context, &namespaces, writer).take_until(async move { stopping.stopping().await }.boxed());
     let reconciles = applier(
         reconcile_apart,
         |set, error, context| after_failure(&set, error, &context),

@@ -50,11 +50,7 @@ pub(super) async fn perform(
 }
 
 /// Waits until `after`, and until what runs is something else than what was shown.
-async fn changed(
-    receiver: &mut watch::Receiver<Option<Running>>,
-    shown: Option<&Running>,
-    after: Instant,
-) -> Running {
+async fn changed(receiver: &mut watch::Receiver<Option<Running>>, shown: Option<&Running>, after: Instant) -> Running {
     tokio::time::sleep_until(after).await;
     match receiver.wait_for(|running| running.is_some() && running.as_ref() != shown).await {
         Ok(running) => match running.as_ref() {

@@ -23,9 +23,7 @@ use crate::{
     api::v1alpha1::{MigrationSet, MigrationSetStatus, Parsed, parse},
     core::{
         conditions::Verdict,
-        decide::{
-            Act, Circumstances, Decision, Ending, Memory, Observed, Occasion, Ownership, Places, Said, decide,
-        },
+        decide::{Act, Circumstances, Decision, Ending, Memory, Observed, Occasion, Ownership, Places, Said, decide},
         desired::Owner,
         history::History,
         outcome::{Failure, Reason},
@@ -125,12 +123,7 @@ impl<'a> Reconcile<'a> {
         happened: Happened,
     ) -> Self {
         let generation = set.metadata.generation.unwrap_or_default();
-        let writer = StatusWriter::new(
-            context.client.clone(),
-            context.events.clone(),
-            set,
-            remembered.written.clone(),
-        );
+        let writer = StatusWriter::new(context.client.clone(), context.events.clone(), set, remembered.written.clone());
         // What was written last is believed before what is shown, which may be forged.
         let status = match &remembered.written {
             Some(written) => written.status.clone(),
@@ -194,8 +187,7 @@ impl<'a> Reconcile<'a> {
             return decided(self.decide(observed, &circumstances()));
         }
 
-        let reading =
-            dereference::secrets(&self.context.client, &parsed.desired.owner.namespace, &parsed.database);
+        let reading = dereference::secrets(&self.context.client, &parsed.desired.owner.namespace, &parsed.database);
         let secrets = match occasion {
             Occasion::Change => {
                 let (checking, secrets) = tokio::join!(self.say_checking(content), reading);
@@ -231,8 +223,7 @@ impl<'a> Reconcile<'a> {
             Act::Execute { take_over_from } => take_over_from.clone(),
         };
         self.remembered.memory = decision.memory;
-        let (report, seen) =
-            self.perform(&parsed, content, look, &decision.verdict, take_over_from.as_deref()).await;
+        let (report, seen) = self.perform(&parsed, content, look, &decision.verdict, take_over_from.as_deref()).await;
         let ending = match report.end {
             End::Finished => Ending::Finished,
             End::Stopped => Ending::Stopped,
@@ -307,13 +298,8 @@ impl<'a> Reconcile<'a> {
         let asked = *self.context.stop.borrow();
         let stop = self.context.registry.executing(&self.name, &self.uid, asked);
         let report = perform(session, work, stop, async |running| {
-            let message = format!(
-                "{} of {}: {}_{}",
-                running.completed + 1,
-                running.planned,
-                running.version,
-                running.name
-            );
+            let message =
+                format!("{} of {}: {}_{}", running.completed + 1, running.planned, running.version, running.name);
             let verdict = Verdict { message, ..verdict.clone() };
             let summary = Summary {
                 content: Some(content),

@@ -182,9 +182,10 @@ impl Registry {
                 continue;
             }
             let Some(snapshot) = &entry.remembered.snapshot else { continue };
-            let all_there = snapshot.stamps.keys().all(|name| {
-                present.contains(&Owner { namespace: set.namespace.clone(), name: name.clone() })
-            });
+            let all_there = snapshot
+                .stamps
+                .keys()
+                .all(|name| present.contains(&Owner { namespace: set.namespace.clone(), name: name.clone() }));
             if !all_there {
                 entry.happened.source = Seen::Yes;
                 concerned.push(set.clone());

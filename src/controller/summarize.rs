@@ -62,10 +62,7 @@ pub(super) fn summarize(summary: &Summary<'_>, before: &MigrationSetStatus) -> M
     status.observed_generation = Some(generation);
     status.running = running.map(running_status);
     if let Some(content) = content {
-        status.source = Some(SourceStatus {
-            digest: Some(content.digest.to_string()),
-            files: count(content.files),
-        });
+        status.source = Some(SourceStatus { digest: Some(content.digest.to_string()), files: count(content.files) });
     }
     if let Some((history, assessment)) = seen {
         let digest = before.applied.as_ref().and_then(|applied| applied.digest.clone());
@@ -155,11 +152,7 @@ fn plan(plan: &Plan) -> Option<PlanStatus> {
         direction: Some(format!("{:?}", step.direction)),
         transactional: Some(step.mode == TransactionMode::Transactional),
     });
-    Some(PlanStatus {
-        digest: Some(plan.digest().to_string()),
-        steps: steps.collect(),
-        count: count(plan.steps.len()),
-    })
+    Some(PlanStatus { digest: Some(plan.digest().to_string()), steps: steps.collect(), count: count(plan.steps.len()) })
 }
 
 fn failure(failed: &FailedRun) -> FailureStatus {

@@ -134,8 +134,7 @@ fn a_failure_is_shown_with_its_place_and_gone_with_its_finding() {
         statements_applied: 0,
         at: Some("2026-11-21T10:00:00Z".to_owned()),
     };
-    let finding =
-        Finding { reason: Reason::MigrationFailed, message: "said".to_owned(), failure: Some(failed) };
+    let finding = Finding { reason: Reason::MigrationFailed, message: "said".to_owned(), failure: Some(failed) };
     let broken = Assessment { findings: vec![finding], ..assessment(1, 1) };
     let (history, stalled) = (history(1), verdict(Reason::MigrationFailed));
     let status = summarize(&summary(&stalled, Some((&history, &broken))), &MigrationSetStatus::default());
@@ -166,7 +165,8 @@ fn drift_and_missing_versions_are_shown_whatever_the_policy() {
 
 #[test]
 fn annotations_are_answered_only_at_the_end_of_a_look() {
-    let tokens = Tokens { reconcile: Some("now".to_owned()), flux_reconcile: Some("later".to_owned()), ..Tokens::default() };
+    let tokens =
+        Tokens { reconcile: Some("now".to_owned()), flux_reconcile: Some("later".to_owned()), ..Tokens::default() };
     let checking = Verdict::under_way(Reason::Checking, "");
     let status = summarize(&summary(&checking, None), &MigrationSetStatus::default());
     assert_eq!((status.last_handled_reconcile, status.last_handled_reconcile_at), (None, None));

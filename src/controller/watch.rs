@@ -23,11 +23,7 @@ use super::{
     context::{Context, reference},
     registry::name_of,
 };
-use crate::{
-    api::v1alpha1::MigrationSet,
-    core::desired::Owner,
-    source::Stamp,
-};
+use crate::{api::v1alpha1::MigrationSet, core::desired::Owner, source::Stamp};
 
 /// Objects to a page of a list: a ConfigMap's metadata may be large, and all of a page are in memory at once.
 const PAGE: u32 = 100;
@@ -40,11 +36,8 @@ pub(super) fn requests(context: &Arc<Context>, namespaces: &[String], mut writer
     // What the store shows is complete enough once the registry knows the namespace; nothing waits for it as a whole.
     writer.apply_watcher_event(&Event::Init);
     writer.apply_watcher_event(&Event::InitDone);
-    let scopes: Vec<Option<String>> = if namespaces.is_empty() {
-        vec![None]
-    } else {
-        namespaces.iter().cloned().map(Some).collect()
-    };
+    let scopes: Vec<Option<String>> =
+        if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
     let sets = stream::select_all(scopes.iter().map(|scope| {
         let api: Api<MigrationSet> = api(&context.client, scope.as_deref());
         let scope = scope.clone();

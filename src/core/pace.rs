@@ -6,10 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    decide::Circumstances,
-    outcome::Reason,
-};
+use super::{decide::Circumstances, outcome::Reason};
 
 /// The first pause of a growing series.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -158,12 +155,9 @@ impl Pace {
     pub fn is_a_retry(self) -> bool {
         match self {
             Self::Growing { .. } => true,
-            Self::Never
-            | Self::AtOnce
-            | Self::After(_)
-            | Self::Interval
-            | Self::IntervalOrSecret
-            | Self::Fixed(_) => false,
+            Self::Never | Self::AtOnce | Self::After(_) | Self::Interval | Self::IntervalOrSecret | Self::Fixed(_) => {
+                false
+            }
         }
     }
 
@@ -178,9 +172,7 @@ impl Pace {
             Self::Interval => (Some(jittered(interval, INTERVAL_JITTER, chance)), None),
             Self::IntervalOrSecret => (Some(jittered(interval, INTERVAL_JITTER, chance)), Some(SECRET_PAUSE)),
             Self::Fixed(pause) => (Some(jittered(pause, INTERVAL_JITTER, chance)), None),
-            Self::Growing { cap, secret } => {
-                (Some(growing(tries, cap, chance)), secret.then_some(SECRET_PAUSE))
-            }
+            Self::Growing { cap, secret } => (Some(growing(tries, cap, chance)), secret.then_some(SECRET_PAUSE)),
         };
         let secret = secret.filter(|secret| look.is_some_and(|look| look > *secret));
         Again { look, secret, retry: self.is_a_retry() }

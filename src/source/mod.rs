@@ -66,9 +66,14 @@ mod tests {
 
     #[test]
     fn resource_versions_compare_as_numbers_and_else_by_being_the_same() {
-        for (one, other, expected) in
-            [("9", "10", true), ("10", "9", false), ("10", "10", false), ("a", "b", true), ("b", "a", true), ("a", "a", false)]
-        {
+        for (one, other, expected) in [
+            ("9", "10", true),
+            ("10", "9", false),
+            ("10", "10", false),
+            ("a", "b", true),
+            ("b", "a", true),
+            ("a", "a", false),
+        ] {
             assert_eq!(is_older(one, other), expected, "{one} {other}");
         }
     }

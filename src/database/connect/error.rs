@@ -130,14 +130,6 @@ pub enum Cause {
         /// The statement that gives it.
         grant: String,
     },
-    /// A setting of `options` was refused.
-    #[error("parameter options: {message} ({code})")]
-    Setting {
-        /// SQLSTATE.
-        code: String,
-        /// The server's words.
-        message: String,
-    },
 }
 
 impl Cause {
@@ -167,7 +159,6 @@ impl Cause {
                 Reason::AuthenticationFailed
             }
             Self::Denied { .. } => Reason::PermissionDenied,
-            Self::Setting { .. } => Reason::InvalidSpec,
         }
     }
 
@@ -212,23 +203,23 @@ impl Cause {
     fn refused(refusal: &DbError, parameters: &Parameters) -> Self {
         let code = refusal.code().code().to_owned();
         let message = shown(refusal.message(), parameters);
-        match refusal.code() {
-            &SqlState::INVALID_PASSWORD => Self::Authentication {
+        match *refusal.code() {
+            SqlState::INVALID_PASSWORD => Self::Authentication {
                 code: Some(code),
                 message,
                 advice: "correct user and password in the Secret, or set them in the database by ALTER ROLE … PASSWORD",
             },
-            &SqlState::INVALID_AUTHORIZATION_SPECIFICATION if message.contains("pg_hba.conf") => Self::Authentication {
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION if message.contains("pg_hba.conf") => Self::Authentication {
                 code: Some(code),
                 message,
                 advice: "add a line for it to pg_hba.conf there; if it asks for TLS or for none, set tls.mode accordingly",
             },
-            &SqlState::INVALID_AUTHORIZATION_SPECIFICATION => Self::Authentication {
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION => Self::Authentication {
                 code: Some(code),
                 message,
                 advice: "check the role (it needs LOGIN), pg_hba.conf, and whether a client certificate is asked for",
             },
-            &SqlState::INSUFFICIENT_PRIVILEGE => {
+            SqlState::INSUFFICIENT_PRIVILEGE => {
                 let grant = format!(
                     "run GRANT CONNECT ON DATABASE {} TO {}",
                     quoted(&parameters.dbname),
@@ -236,29 +227,10 @@ impl Cause {
                 );
                 Self::Denied { message, grant }
             }
-            &SqlState::INVALID_CATALOG_NAME => Self::NoSuchDatabase { message },
+            SqlState::INVALID_CATALOG_NAME => Self::NoSuchDatabase { message },
             _ => Self::Unavailable { code, message },
         }
     }
-
-    /// What an error means that the first query got, with the settings of `options` before it.
-    pub(super) fn of_setup(error: &tokio_postgres::Error, parameters: &Parameters) -> Self {
-        match error.as_db_error() {
-            Some(refusal) if !parameters.settings.is_empty() && !is_passing(refusal.code()) => {
-                Self::Setting { code: refusal.code().code().to_owned(), message: shown(refusal.message(), parameters) }
-            }
-            Some(refusal) => Self::Unavailable {
-                code: refusal.code().code().to_owned(),
-                message: shown(refusal.message(), parameters),
-            },
-            None => Self::of(error, parameters),
-        }
-    }
-}
-
-/// Whether an error has nothing to do with what was sent: connections, resources, the operator's hand, the system.
-fn is_passing(code: &SqlState) -> bool {
-    ["08", "53", "57", "58"].iter().any(|class| code.code().starts_with(class))
 }
 
 impl From<ConnectError> for Failure {

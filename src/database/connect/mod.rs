@@ -24,7 +24,7 @@ use tokio_postgres::{
 pub use error::{Attempt, Cause, ConnectError};
 
 use self::stream::{Done, Peer, Route, Session, Transport};
-use super::parameters::{Address, ChannelBinding, Host, LoadBalanceHosts, Parameters, Setting, TargetSessionAttrs};
+use super::parameters::{Address, ChannelBinding, Host, LoadBalanceHosts, Parameters, TargetSessionAttrs};
 
 /// A name may have many addresses; more than these aren't tried.
 const MAX_ADDRESSES: usize = 8;
@@ -92,7 +92,7 @@ impl ServerInfo {
 }
 
 impl Connection {
-    /// The settings of `options`, as statements: to be sent again behind a RESET ALL. Empty if there are none.
+    /// [`Parameters::settings_sql`]: to be sent before one's own settings, and again behind each `RESET ALL`.
     #[must_use]
     pub fn settings_sql(&self) -> &str {
         &self.settings
@@ -241,8 +241,7 @@ impl Opening<'_> {
         let (alive, ended) = oneshot::channel();
         tokio::spawn(drive(connection, ended));
 
-        let settings: String = self.parameters.settings.iter().map(Setting::sql).collect();
-        let server = self.look(&client, &settings, route, encrypted).await?;
+        let server = self.look(&client, route, encrypted).await?;
         server.is(self.wanted)?;
         let canceller = Canceller {
             token: client.cancel_token(),
@@ -250,6 +249,7 @@ impl Opening<'_> {
             route: route.clone(),
             deadline: self.parameters.connect_timeout,
         };
+        let settings = self.parameters.settings_sql();
         Ok(Connection { client, server, settings, canceller, _alive: alive })
     }
 
@@ -276,15 +276,12 @@ impl Opening<'_> {
         config
     }
 
-    /// Makes the settings of `options`, and asks what answered, in one round trip.
-    async fn look(&self, client: &Client, settings: &str, route: &Route, encrypted: bool) -> Result<ServerInfo, Cause> {
+    /// Asks what answered. Makes no setting: behind a pooler in transaction mode, others would find it.
+    async fn look(&self, client: &Client, route: &Route, encrypted: bool) -> Result<ServerInfo, Cause> {
         const QUESTION: &str = "SELECT pg_catalog.current_setting('server_version_num'), \
             pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only'), \
             pg_catalog.pg_backend_pid()";
-        let answer = client
-            .simple_query(&format!("{settings}{QUESTION}"))
-            .await
-            .map_err(|error| Cause::of_setup(&error, self.parameters))?;
+        let answer = client.simple_query(QUESTION).await.map_err(|error| Cause::of(&error, self.parameters))?;
         let row = answer.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,

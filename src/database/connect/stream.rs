@@ -23,7 +23,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{error::Cause, gate::Gate};
 use crate::database::{
-    parameters::{Keepalives, Methods, Parameters},
+    parameters::{Host, Keepalives, Methods, Parameters},
     tls::{self, TlsMode},
 };
 
@@ -61,7 +61,7 @@ pub(super) struct Transport {
 impl Transport {
     /// May read the operating system's trusted certificates.
     pub(super) fn new(parameters: &Parameters) -> Result<Self, String> {
-        let only_sockets = parameters.hosts.iter().all(|host| host.is_socket());
+        let only_sockets = parameters.hosts.iter().all(Host::is_socket);
         let config = match parameters.tls.mode {
             TlsMode::Disable => None,
             // libpq ignores sslmode there.

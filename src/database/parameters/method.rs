@@ -50,7 +50,7 @@ impl Methods {
     }
 
     /// A list of methods, or one of methods that are excluded, each with an exclamation mark.
-    pub(super) fn parse(list: &str) -> Result<Self, String> {
+    pub(in crate::database) fn parse(list: &str) -> Result<Self, String> {
         let items: Vec<&str> = list.split(',').map(str::trim).collect();
         let excluded = items.iter().filter(|it| it.starts_with('!')).count();
         if excluded != 0 && excluded != items.len() {

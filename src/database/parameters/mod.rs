@@ -162,6 +162,15 @@ impl Parameters {
         self
     }
 
+    /// The settings of `options`, as statements that end in a semicolon each; empty if there are none.
+    ///
+    /// Opening a session doesn't send them: behind a pooler in transaction mode, others would find them. Whoever prepares
+    /// the session does, before its own settings, and again behind each `RESET ALL`.
+    #[must_use]
+    pub fn settings_sql(&self) -> String {
+        self.settings.iter().map(Setting::sql).collect()
+    }
+
     /// The longest that [`connect`](super::connect::connect) may take with these.
     #[must_use]
     pub fn deadline(&self) -> Duration {
