@@ -5,3 +5,6 @@ mod support;
 
 mod crd;
 mod install;
+mod line;
+mod shop;
+mod waiting;
