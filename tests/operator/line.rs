@@ -7,7 +7,7 @@ use crate::shop::{Shop, condition, message, ready};
 const USERS: (&str, &str) = ("001_users.sql", "CREATE TABLE users (id int PRIMARY KEY, name text);");
 const ORDERS: (&str, &str) = ("002_orders.sql", "CREATE TABLE orders (id int PRIMARY KEY);");
 
-/// M12, P03: what is pending is applied, in order, and the status says so.
+/// M12: what is pending is applied, in order, and the status says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_config_map_holds_is_applied() {
     let shop = Shop::open().await;
@@ -99,7 +99,7 @@ async fn drift_is_accepted_by_a_resolution() {
     shop.close().await;
 }
 
-/// P04, P05: a broken migration says where; mended, it is applied.
+/// P04, P05, P26, P28: a broken migration says where; mended, it is applied.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_migration_says_file_line_and_column_and_is_applied_when_mended() {
     let shop = Shop::open().await;
@@ -119,7 +119,7 @@ async fn a_broken_migration_says_file_line_and_column_and_is_applied_when_mended
     shop.close().await;
 }
 
-/// A failed migration isn't run again by itself; `Retry` of its run by annotation runs it.
+/// P28: a failed migration isn't run again by itself; `Retry` of its run by annotation runs it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_migration_runs_again_when_a_person_says_so() {
     let shop = Shop::open().await;
@@ -139,7 +139,7 @@ async fn a_failed_migration_runs_again_when_a_person_says_so() {
     shop.close().await;
 }
 
-/// A failed statement outside of a transaction stops everything until a person decides about that run.
+/// M20, M21: a failed statement outside of a transaction stops everything until a person decides about that run.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_statement_outside_of_a_transaction_waits_for_a_person() {
     let shop = Shop::open().await;
@@ -174,7 +174,7 @@ async fn a_file_that_is_gone_stalls_the_set_unless_that_is_ignored() {
     shop.close().await;
 }
 
-/// A file that comes late stalls the set unless the policy allows it.
+/// M35: a file that comes late stalls the set unless the policy allows it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_file_is_out_of_order_unless_that_is_allowed() {
     let shop = Shop::open().await;

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod conduct;
 mod crd;
 mod install;
 mod line;

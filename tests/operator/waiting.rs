@@ -18,7 +18,7 @@ fn is_true(set: &MigrationSet, name: &str) -> bool {
     condition(set, name).is_some_and(|(status, _, _)| status == "True")
 }
 
-/// K05: a ConfigMap that isn't there yet is waited for, and seen when it comes.
+/// P03: a ConfigMap that isn't there yet is waited for, and seen when it comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_absent_config_map_is_waited_for() {
     let shop = Shop::open().await;
@@ -40,7 +40,7 @@ async fn a_selector_takes_what_has_its_labels_as_it_comes_and_goes() {
     let shop = Shop::open().await;
     shop.files("unlabelled", &[("README.md", "not a migration")]).await;
     shop.apply(json!({
-        "source": {"configMapSelector": {"matchLabels": {"part-of": "shop"}}, "configMaps": null},
+        "source": {"configMapSelector": {"matchLabels": {"part-of": "shop"}}},
         "policy": {"onMissing": "Ignore"},
     }))
     .await;
@@ -75,6 +75,7 @@ async fn content_with_another_digest_is_waited_for() {
     shop.close().await;
 }
 
+/// P03, P16, P23: what can't be run is refused as a whole, before anything runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_migration_directory_is_refused_with_its_place() {
     let shop = Shop::open().await;
@@ -231,7 +232,7 @@ async fn a_history_is_taken_over_from_an_owner_that_is_named() {
     shop.close().await;
 }
 
-/// Another run holds the lock: who it is stands in the status, and it goes on when that has ended.
+/// M32: another run holds the lock: who it is stands in the status, and it goes on when that has ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_that_is_held_is_waited_for() {
     let shop = Shop::open().await;
@@ -250,7 +251,7 @@ async fn a_lock_that_is_held_is_waited_for() {
     shop.close().await;
 }
 
-/// E07: a standby takes no migrations, until it is promoted.
+/// A standby takes no migrations, until it is promoted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_standby_is_waited_for() {
     let server = dedicated_postgres(&[], &[], &[("standby.signal", std::path::Path::new("/dev/null"))]);
