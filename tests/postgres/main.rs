@@ -1,1 +1,6 @@
-fn main(){}
+//! The engine and its connections against a real PostgreSQL.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod engine;

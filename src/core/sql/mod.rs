@@ -8,6 +8,7 @@ mod cross_check;
 pub(crate) mod fragments;
 pub mod lexer;
 pub mod position;
+pub mod rewrite;
 mod rules;
 #[cfg(test)]
 mod rules_tests;

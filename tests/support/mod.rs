@@ -1,0 +1,20 @@
+//! What tests against real servers share: a PostgreSQL and a Kubernetes, each started when a test first asks for it,
+//! once per test binary, and ended with the test process, however that ends.
+//!
+//! The servers are those of `tests/cluster`; `make cluster` builds it. A test gets a database or a namespace of its own
+//! and never touches another's, so that tests run side by side. A test that restarts its server, or needs another
+//! configuration, asks for a dedicated one.
+//!
+//! Each test binary uses a part of this.
+#![allow(dead_code, unused_imports)]
+
+mod cluster;
+mod kubernetes;
+mod postgres;
+mod wait;
+
+pub use kubernetes::{Kubernetes, fresh_namespace, kubernetes};
+pub use postgres::{
+    Dedicated, Postgres, StopMode, dedicated_postgres, dedicated_postgres_version, fresh_database, postgres,
+};
+pub use wait::eventually;
