@@ -5,3 +5,4 @@ mod support;
 
 mod connection;
 mod engine;
+mod tls;
