@@ -4,7 +4,11 @@
 
 use std::io::{IsTerminal, stderr};
 
-use tracing_subscriber::{EnvFilter, filter::ParseError, util::TryInitError};
+use tracing_subscriber::{
+    EnvFilter,
+    filter::ParseError,
+    util::{SubscriberInitExt, TryInitError},
+};
 
 const DEFAULT_LEVEL: &str = "info";
 
@@ -21,7 +25,7 @@ pub enum LogFormat {
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// `--log-level` or RUST_LOG can't be understood.
+    /// `--log-level` or `RUST_LOG` can't be understood.
     #[error(
         "{origin} {text:?} is no log level: use error, warn, info, debug or trace, or directives such as dunlin=debug"
     )]
@@ -39,14 +43,13 @@ pub enum TelemetryError {
     Twice(#[source] TryInitError),
 }
 
-/// Sets up the process's one log. The level given wins over RUST_LOG, which wins over `info`.
+/// Sets up the process's one log. The level given wins over `RUST_LOG`, which wins over `info`.
 ///
 /// # Errors
 /// [`TelemetryError`] for a level that can't be understood, or a second call.
 pub fn init(level: Option<&str>, format: LogFormat) -> Result<(), TelemetryError> {
     let filter = filter(level, std::env::var(EnvFilter::DEFAULT_ENV).ok())?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
-    use tracing_subscriber::util::SubscriberInitExt;
     match format {
         LogFormat::Text => log.with_ansi(stderr().is_terminal()).finish().try_init(),
         LogFormat::Json => {
@@ -62,7 +65,6 @@ fn filter(flag: Option<&str>, environment: Option<String>) -> Result<EnvFilter, 
         (None, Some(text)) => (EnvFilter::DEFAULT_ENV, text),
         (None, None) => ("default", DEFAULT_LEVEL.to_owned()),
     };
-    // A bare word that is no level would otherwise be taken for the name of a module, and silence everything.
     EnvFilter::builder().parse(&text).map_err(|source| TelemetryError::Level { origin, text, source })
 }
 

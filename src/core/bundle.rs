@@ -93,6 +93,14 @@ impl Digest {
     }
 }
 
+impl Digest {
+    /// Takes a SHA-256 as it was computed.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sha256:{}", hexadecimal(&self.0))

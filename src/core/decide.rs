@@ -318,8 +318,7 @@ fn executed(
                 Reach::Reached
             };
             let checksums = assessment.map_or(Checksums::Kept, checksums);
-            let verdict =
-                Verdict { reason: failure.reason, message: failure.message.clone(), database, checksums };
+            let verdict = Verdict { reason: failure.reason, message: failure.message.clone(), database, checksums };
             say(verdict, Pace::of(failure.reason), memory, circumstances)
         }
     }
@@ -444,11 +443,8 @@ fn say(verdict: Verdict, pace: Pace, memory: &Memory, circumstances: &Circumstan
         (Some(_) | None, Occasion::Periodic | Occasion::Change) => 0,
     };
     let again = pace.again(tries_before, circumstances);
-    let said = Said {
-        reason,
-        message: verdict.message.clone(),
-        since: same.map_or(circumstances.now, |said| said.since),
-    };
+    let said =
+        Said { reason, message: verdict.message.clone(), since: same.map_or(circumstances.now, |said| said.since) };
     let memory = Memory {
         said: Some(said),
         retries: if pace.is_a_retry() { tries_before + 1 } else { 0 },

@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::core::{
+    desired::{
+        HistoryLocation, OnChecksumDrift, OnMissing, OutOfOrder, Owner, Policy, SessionSettings, TransactionScope,
+    },
     format::Format,
     migration::{TransactionMode, Version},
-    desired::{HistoryLocation, OnChecksumDrift, OnMissing, OutOfOrder, Owner, Policy, SessionSettings, TransactionScope},
     plan::{Amendment, ChecksumDrift, Finding, Plan, Step},
 };
 
@@ -57,13 +59,7 @@ fn pending() -> Assessment {
         mode: TransactionMode::Transactional,
         checksum: "c".repeat(64),
     };
-    Assessment {
-        plan: Plan { steps: vec![step] },
-        version: Some(version("002")),
-        applied: 2,
-        pending: 1,
-        ..applied()
-    }
+    Assessment { plan: Plan { steps: vec![step] }, version: Some(version("002")), applied: 2, pending: 1, ..applied() }
 }
 
 fn found(reason: Reason) -> Assessment {
@@ -171,10 +167,7 @@ fn a_persons_decision_is_carried_out_whatever_was_found() {
         by: "spec.resolutions[0]".to_owned(),
     };
     let assessment = Assessment { amendments: vec![resolve], ..found(Reason::NonTransactionalFailed) };
-    assert_eq!(
-        compare(&assessment, &Memory::default(), &periodic(0)).act,
-        Act::Execute { take_over_from: None }
-    );
+    assert_eq!(compare(&assessment, &Memory::default(), &periodic(0)).act, Act::Execute { take_over_from: None });
 }
 
 #[test]
@@ -234,8 +227,7 @@ fn a_failed_execution_is_tried_again_after_growing_pauses_that_are_counted() {
     for second in 0..5 {
         // The look before each execution finds the same plan and doesn't begin the count anew.
         memory = compare(&pending(), &memory, &periodic(second)).memory;
-        let decision =
-            decide(Observed::Executed { ending: &lost, assessment: None }, &memory, &periodic(second));
+        let decision = decide(Observed::Executed { ending: &lost, assessment: None }, &memory, &periodic(second));
         pauses.push(pause(&decision));
         memory = decision.memory;
     }
@@ -324,11 +316,7 @@ fn with_several_places_a_finding_of_the_content_stalls_only_when_it_has_stood() 
 
 #[test]
 fn a_finding_that_has_gone_meanwhile_is_never_said() {
-    let first = decide(
-        Observed::Source(&failed(Reason::InvalidSource)),
-        &Memory::default(),
-        &several(changed(10)),
-    );
+    let first = decide(Observed::Source(&failed(Reason::InvalidSource)), &Memory::default(), &several(changed(10)));
     assert_eq!(first.verdict.reason, Reason::Checking);
     let well = compare(&applied(), &first.memory, &several(changed(11)));
     assert_eq!(well.verdict.reason, Reason::UpToDate);

@@ -1,6 +1,9 @@
 //! What the database says was done.
 
-use super::{desired::Action, migration::{Checksum, TransactionMode, Version}};
+use super::{
+    desired::Action,
+    migration::{Checksum, TransactionMode, Version},
+};
 
 /// One set's history, as one query reads it. An absent history (no tables, no row) is `History::default()`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -312,10 +312,8 @@ mod tests {
 
     #[test]
     fn the_precedence_is_that_of_the_contract() {
-        let order: Vec<String> = PRECEDENCE
-            .iter()
-            .map(|row| row.iter().map(ToString::to_string).collect::<Vec<_>>().join("/"))
-            .collect();
+        let order: Vec<String> =
+            PRECEDENCE.iter().map(|row| row.iter().map(ToString::to_string).collect::<Vec<_>>().join("/")).collect();
         assert_eq!(
             order.join(", "),
             "Suspended, InvalidSpec, WaitingForSource, InvalidSource/DuplicateVersion/DependencyCycle, WaitingForDigest, \
@@ -333,11 +331,9 @@ mod tests {
         for &reason in Reason::ALL {
             let expected = match reason {
                 Reason::UpToDate | Reason::DatabaseAhead => Truth::True,
-                Reason::Checking
-                | Reason::Applying
-                | Reason::RollingBack
-                | Reason::Seeding
-                | Reason::RunningHook => Truth::Unknown,
+                Reason::Checking | Reason::Applying | Reason::RollingBack | Reason::Seeding | Reason::RunningHook => {
+                    Truth::Unknown
+                }
                 _ => Truth::False,
             };
             assert_eq!(reason.ready(), expected, "{reason}");

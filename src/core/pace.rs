@@ -6,10 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    decide::Circumstances,
-    outcome::Reason,
-};
+use super::{decide::Circumstances, outcome::Reason};
 
 /// The first pause of a growing series.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -156,12 +153,9 @@ impl Pace {
     pub fn is_a_retry(self) -> bool {
         match self {
             Self::Growing { .. } => true,
-            Self::Never
-            | Self::AtOnce
-            | Self::After(_)
-            | Self::Interval
-            | Self::IntervalOrSecret
-            | Self::Fixed(_) => false,
+            Self::Never | Self::AtOnce | Self::After(_) | Self::Interval | Self::IntervalOrSecret | Self::Fixed(_) => {
+                false
+            }
         }
     }
 

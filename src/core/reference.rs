@@ -43,7 +43,7 @@ pub struct TlsRef {
     pub client_secret: Option<String>,
 }
 
-/// libpq's TLS modes, weakest first.
+/// libpq's TLS modes, in order of strictness (PostgreSQL 18 manual, 32.19.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TlsMode {
     /// Never TLS.
@@ -172,6 +172,17 @@ impl TlsMode {
             Self::VerifyCa => "verify-ca",
             Self::VerifyFull => "verify-full",
         }
+    }
+}
+
+impl std::str::FromStr for TlsMode {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        [Self::Disable, Self::Prefer, Self::Require, Self::VerifyCa, Self::VerifyFull]
+            .into_iter()
+            .find(|mode| mode.as_str() == word)
+            .ok_or(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! A transactional migration: the file and its history row commit together, in one message where the protocol allows.
 //!
-//! What was reached is counted by CommandComplete, so that an error after COMMIT's own is no failed migration.
+//! What was reached is counted by `CommandComplete`, so that an error after COMMIT's own is no failed migration.
 
 use std::{borrow::Cow, pin::pin};
 
@@ -131,8 +131,7 @@ pub fn sendable<'a>(text: &'a str, script: &Script) -> Cow<'a, str> {
 fn sent(script: &Script) -> Vec<usize> {
     (0..script.statements.len())
         .filter(|index| {
-            script.own_transaction.is_none()
-                || !matches!(script.statements[*index].kind, Kind::Begin | Kind::Commit)
+            script.own_transaction.is_none() || !matches!(script.statements[*index].kind, Kind::Begin | Kind::Commit)
         })
         .collect()
 }
@@ -157,7 +156,8 @@ async fn whole(client: &Client, section: &Section, opening: &[String], closing: 
     };
     let prefix_chars = prefix.chars().count();
     let position = position_of(&error).and_then(|position| position.checked_sub(prefix_chars));
-    let position = position.filter(|position| matches!(part, Part::Statement(_)) && *position < section.text.chars().count());
+    let position =
+        position.filter(|position| matches!(part, Part::Statement(_)) && *position < section.text.chars().count());
     // A syntax error is found before anything runs, whatever was counted: its position says where it stands.
     let part = match (part, &error, position_of(&error)) {
         (Part::Opening, SqlError::Server(_), Some(position)) if position >= prefix_chars => {
@@ -178,7 +178,13 @@ fn statement_at(section: &Section, position: usize) -> Option<usize> {
     let byte = section.text.char_indices().nth(position).map_or(section.text.len(), |(byte, _)| byte);
     let statements = &section.script.statements;
     let after = statements.partition_point(|statement| statement.span.start <= byte);
-    if after > 0 { Some(after - 1) } else if statements.is_empty() { None } else { Some(0) }
+    if after > 0 {
+        Some(after - 1)
+    } else if statements.is_empty() {
+        None
+    } else {
+        Some(0)
+    }
 }
 
 fn closing_part(closing: &[String], completed: usize) -> Part {

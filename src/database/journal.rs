@@ -103,7 +103,8 @@ impl Journal<'_> {
     pub async fn open(&self, done: usize) -> Result<(), SqlError> {
         let mut statements = self.session.file_settings("");
         let script = &self.migration.up.script;
-        let settings = script.statements.iter().take(done).filter(|statement| statement.session == SessionEffect::Setting);
+        let settings =
+            script.statements.iter().take(done).filter(|statement| statement.session == SessionEffect::Setting);
         statements.extend(settings.map(|statement| self.text(statement).to_owned()));
         // Each by itself: a setting of the file's may be one that can't stand in a longer message.
         for statement in statements {
@@ -250,9 +251,9 @@ impl Journal<'_> {
             Err(error) if error.ends_session() => Step::Lost(error),
             Err(error) => {
                 let position = match &error {
-                    SqlError::Server(server) => server
-                        .position
-                        .map(|position| self.chars_before(statement.span.start) + (position as usize).saturating_sub(1)),
+                    SqlError::Server(server) => server.position.map(|position| {
+                        self.chars_before(statement.span.start) + (position as usize).saturating_sub(1)
+                    }),
                     SqlError::Lost { .. } => None,
                 };
                 let left = recover::aftermath(self.client, alone).await.ok().flatten();
@@ -295,7 +296,13 @@ impl Journal<'_> {
         self.bookkeep(&row).await.map_or_else(Step::Lost, |()| Step::Done)
     }
 
-    async fn finish_refused(&self, index: usize, error: SqlError, position: Option<usize>, left: Option<String>) -> Step {
+    async fn finish_refused(
+        &self,
+        index: usize,
+        error: SqlError,
+        position: Option<usize>,
+        left: Option<String>,
+    ) -> Step {
         match self.finish(index, "failed").await {
             Step::Done => Step::Refused { error, position, left },
             other => other,

@@ -61,9 +61,10 @@ pub async fn before(client: &Client, alone: &Alone) -> Result<Option<String>, Sq
 pub async fn aftermath(client: &Client, alone: &Alone) -> Result<Option<String>, SqlError> {
     let Alone::CreateIndexConcurrently { name: Some(name), table, .. } = alone else { return Ok(None) };
     let rows = indexes(client, table, &format!("c.relname = {}", quote::literal(name))).await?;
-    Ok(rows.first().filter(|row| row.get(2) == Some("f")).map(|row| {
-        format!("the index {} is there but invalid", row.get(1).unwrap_or(name))
-    }))
+    Ok(rows
+        .first()
+        .filter(|row| row.get(2) == Some("f"))
+        .map(|row| format!("the index {} is there but invalid", row.get(1).unwrap_or(name))))
 }
 
 /// Judges a statement whose intent is open.
@@ -150,8 +151,14 @@ async fn one_index(
     }
     match asked_definition(client, table, statement).await? {
         Some(asked) if asked == shape(&definition) => {}
-        Some(_) => return Ok(Verdict::Unproven(format!("the index {name} is there with another definition: {definition}"))),
-        None => return Ok(Verdict::Unproven(format!("the index {name} can't be compared with the statement: {definition}"))),
+        Some(_) => {
+            return Ok(Verdict::Unproven(format!("the index {name} is there with another definition: {definition}")));
+        }
+        None => {
+            return Ok(Verdict::Unproven(format!(
+                "the index {name} can't be compared with the statement: {definition}"
+            )));
+        }
     }
     Ok(if valid { Verdict::Done } else { Verdict::Again { first: vec![format!("DROP INDEX CONCURRENTLY {name}")] } })
 }

@@ -110,9 +110,8 @@ async fn rule_out_pooler(working: &Client, watching: &Client) -> Result<Backend,
             ));
         }
     }
-    let sql = format!(
-        "SELECT a.backend_start::pg_catalog.text FROM pg_catalog.pg_stat_activity AS a WHERE a.pid = {first}"
-    );
+    let sql =
+        format!("SELECT a.backend_start::pg_catalog.text FROM pg_catalog.pg_stat_activity AS a WHERE a.pid = {first}");
     let rows = session::query(watching, &sql).await.map_err(looking)?;
     let start = rows.first().and_then(|row| row.get(0)).unwrap_or("-infinity").to_owned();
     Ok(Backend { pid: first, start })

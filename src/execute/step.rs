@@ -17,7 +17,7 @@ use crate::{
     database::{
         apply::{self, Applied, Frame, Part, Refusal, send},
         error::SqlError,
-        history::rows::{Outcome, RunRow, Wrong, Writer},
+        history::rows::{Outcome, RunRow, Writer, Wrong},
         journal::{self, Journal},
         session,
     },
@@ -101,7 +101,7 @@ pub(super) async fn run_plan(
         }
         let Some(migration) = work.dir.get(&planned.version) else { continue };
         let recorded = history.migrations.iter().find(|row| row.version == planned.version);
-        let step = Step {
+        let attempt = Step {
             claim,
             writer: &writer,
             migration,
@@ -119,11 +119,10 @@ pub(super) async fn run_plan(
             planned: plan.steps.len(),
             blocked_by: Vec::new(),
         }));
-        let frame =
-            Frame { begins: !single || index == 0, commits: !single || index + 1 == plan.steps.len() };
+        let frame = Frame { begins: !single || index == 0, commits: !single || index + 1 == plan.steps.len() };
         let ended = match migration.mode {
-            TransactionMode::Transactional => step.transactional(work, history, frame, stop, running).await,
-            TransactionMode::NonTransactional => step.non_transactional(stop, running).await,
+            TransactionMode::Transactional => attempt.transactional(work, history, frame, stop, running).await,
+            TransactionMode::NonTransactional => attempt.non_transactional(stop, running).await,
         };
         match ended {
             Ended::Through => {
@@ -207,7 +206,10 @@ impl Step<'_> {
             return match write(self.claim, &sql).await {
                 Ok(()) => Ended::Failed(Failure::new(
                     Reason::Retrying,
-                    format!("{}\nNothing of it was kept after {attempts} tries; it is tried again", wrong.error.message),
+                    format!(
+                        "{}\nNothing of it was kept after {attempts} tries; it is tried again",
+                        wrong.error.message
+                    ),
                 )),
                 Err(error) => Ended::Failed(lost("writing down a run that is tried again", &error)),
             };
@@ -224,7 +226,11 @@ impl Step<'_> {
         self.recorded(&sql).await
     }
 
-    async fn non_transactional(&self, stop: &mut watch::Receiver<Stop>, running: &watch::Sender<Option<Running>>) -> Ended {
+    async fn non_transactional(
+        &self,
+        stop: &mut watch::Receiver<Stop>,
+        running: &watch::Sender<Option<Running>>,
+    ) -> Ended {
         let begun = match self.begin_journal().await {
             Ok(begun) => begun,
             Err(error) => return Ended::Failed(lost("opening the journal", &error)),
@@ -263,19 +269,25 @@ impl Step<'_> {
                     running.statement = u32::try_from(index + 1).unwrap_or(u32::MAX);
                 }
             });
-            let step = async {
+            let under_way = async {
                 match open.filter(|entry| entry.index == index) {
                     Some(entry) => journal.recover(entry).await,
                     None => journal.step(index).await,
                 }
             };
-            match supervise(self.claim, stop, running, false, step).await.value {
+            match supervise(self.claim, stop, running, false, under_way).await.value {
                 journal::Step::Done => {}
                 journal::Step::Lost(error) => {
-                    return Ended::Failed(lost("a no-transaction migration was cut off; its journal says how far it came", &error));
+                    return Ended::Failed(lost(
+                        "a no-transaction migration was cut off; its journal says how far it came",
+                        &error,
+                    ));
                 }
                 journal::Step::Busy(who) => {
-                    return Ended::Failed(Failure::new(Reason::WaitingForLock, format!("{}: {who}", self.migration.file)));
+                    return Ended::Failed(Failure::new(
+                        Reason::WaitingForLock,
+                        format!("{}: {who}", self.migration.file),
+                    ));
                 }
                 journal::Step::Unproven(why) => return self.interrupt(run, attempts, index, &why).await,
                 journal::Step::Refused { error, position, left } => {
@@ -299,9 +311,8 @@ impl Step<'_> {
     /// Finds or makes the run's row, and what its journal holds already.
     async fn begin_journal(&self) -> Result<Begun, SqlError> {
         let client = self.claim.client();
-        let cut_off = self.recorded.filter(|row| {
-            row.state == State::Interrupted && row.run.outcome == RunOutcome::Running
-        });
+        let cut_off =
+            self.recorded.filter(|row| row.state == State::Interrupted && row.run.outcome == RunOutcome::Running);
         if let Some(row) = cut_off {
             let entries = journal::entries(client, &self.claim.tables, row.run.id).await?;
             return Ok(Begun { run: row.run.id, attempts: row.run.attempts + 1, entries });
@@ -313,7 +324,7 @@ impl Step<'_> {
         let begin =
             self.writer.record(self.migration, &self.version, &self.inputs, RunRow::New(kind), 1, Outcome::Begun);
         let rows = session::query(client, &format!("BEGIN; {begin}")).await;
-        let begun = async {
+        let made = async {
             let rows = rows?;
             let run = rows.first().and_then(|row| row.get(0)).and_then(|id| id.parse().ok()).unwrap_or_default();
             if let Some(row) = resumed {
@@ -323,7 +334,7 @@ impl Step<'_> {
             Ok::<_, SqlError>(run)
         }
         .await;
-        let run = match begun {
+        let run = match made {
             Ok(run) => run,
             Err(error) => {
                 if !error.ends_session() {
@@ -352,7 +363,14 @@ impl Step<'_> {
             wrong.error.message.push_str(left);
         }
         let existing = RunRow::Existing(run);
-        let sql = self.writer.record(self.migration, &self.version, &self.inputs, existing, attempts, Outcome::Failed(&wrong));
+        let sql = self.writer.record(
+            self.migration,
+            &self.version,
+            &self.inputs,
+            existing,
+            attempts,
+            Outcome::Failed(&wrong),
+        );
         self.recorded(&sql).await
     }
 
@@ -362,8 +380,14 @@ impl Step<'_> {
         }
         let wrong: Wrong = describe::interrupted(self.migration, index, why);
         let existing = RunRow::Existing(run);
-        let sql =
-            self.writer.record(self.migration, &self.version, &self.inputs, existing, attempts, Outcome::Interrupted(&wrong));
+        let sql = self.writer.record(
+            self.migration,
+            &self.version,
+            &self.inputs,
+            existing,
+            attempts,
+            Outcome::Interrupted(&wrong),
+        );
         self.recorded(&sql).await
     }
 
@@ -380,14 +404,14 @@ impl Step<'_> {
     /// Leaves a transaction that failed, and brings the session back.
     async fn roll_back(&self) -> Result<(), Failure> {
         let sql = format!("ROLLBACK; {}", self.claim.sql.reset());
-        session::query(self.claim.client(), &sql)
-            .await
-            .map(|_| ())
-            .map_err(|error| lost("rolling back", &error))
+        session::query(self.claim.client(), &sql).await.map(|_| ()).map_err(|error| lost("rolling back", &error))
     }
 
     fn lost_under_way(&self, error: &SqlError) -> Failure {
-        lost(&format!("the session was lost under {}, and the history says what became of it", self.migration.file), error)
+        lost(
+            &format!("the session was lost under {}, and the history says what became of it", self.migration.file),
+            error,
+        )
     }
 }
 

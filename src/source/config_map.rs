@@ -8,10 +8,7 @@ use std::{collections::BTreeMap, io::Read, time::Duration};
 use flate2::read::MultiGzDecoder;
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{
-    Api, ResourceExt,
-    api::ListParams,
-};
+use kube::{Api, ResourceExt, api::ListParams};
 
 use super::{Content, Snapshot, Stamp};
 use crate::core::{
@@ -39,7 +36,8 @@ pub async fn fetch(api: &Api<ConfigMap>, reference: &SourceRef, format: Format) 
     let names = match reference {
         SourceRef::ConfigMaps(names) => names.clone(),
         SourceRef::Selector(selector) => {
-            let listed = api.list_metadata(&ListParams::default().labels(&selector.to_string()));
+            let parameters = ListParams::default().labels(&selector.to_string());
+            let listed = api.list_metadata(&parameters);
             let listed = within_deadline("looking for ConfigMaps by label", listed).await?;
             listed.items.iter().map(ResourceExt::name_any).collect()
         }
@@ -82,11 +80,7 @@ fn stamp(map: &ConfigMap) -> Stamp {
     Stamp { uid: map.uid().unwrap_or_default(), resource_version: map.resource_version().unwrap_or_default() }
 }
 
-fn read(
-    reference: &SourceRef,
-    format: Format,
-    maps: Vec<(String, Option<ConfigMap>)>,
-) -> Result<Content, Failure> {
+fn read(reference: &SourceRef, format: Format, maps: Vec<(String, Option<ConfigMap>)>) -> Result<Content, Failure> {
     let maps = present(reference, maps)?;
     let mut problems = Vec::new();
     let mut files = Vec::new();
@@ -98,16 +92,12 @@ fn read(
         return Err(Failure::new(Reason::InvalidSource, problems.join("; ")));
     }
     let bundle = Bundle::new(files).map_err(|error| Failure::new(Reason::DuplicateVersion, error.to_string()))?;
-    let dir =
-        format::read(&bundle, format).map_err(|error| Failure::new(error.reason, error.message))?;
+    let dir = format::read(&bundle, format).map_err(|error| Failure::new(error.reason, error.message))?;
     Ok(Content { digest: bundle.digest(), files: bundle.files().len(), dir: dir.into() })
 }
 
 /// The ConfigMaps, if all of them are there. One that a selector found and that has gone since counts as never found.
-fn present(
-    reference: &SourceRef,
-    maps: Vec<(String, Option<ConfigMap>)>,
-) -> Result<Vec<(String, ConfigMap)>, Failure> {
+fn present(reference: &SourceRef, maps: Vec<(String, Option<ConfigMap>)>) -> Result<Vec<(String, ConfigMap)>, Failure> {
     let waiting = |message: String| Err(Failure::new(Reason::WaitingForSource, message));
     let absent: Vec<&str> = maps.iter().filter(|(_, map)| map.is_none()).map(|(name, _)| name.as_str()).collect();
     match reference {
@@ -130,13 +120,7 @@ fn present(
 }
 
 /// Adds the files of one ConfigMap, and what is wrong with its keys.
-fn unpack(
-    map_name: &str,
-    map: ConfigMap,
-    left: &mut usize,
-    files: &mut Vec<BundleFile>,
-    problems: &mut Vec<String>,
-) {
+fn unpack(map_name: &str, map: ConfigMap, left: &mut usize, files: &mut Vec<BundleFile>, problems: &mut Vec<String>) {
     let text = map.data.unwrap_or_default().into_iter().map(|(key, text)| (key, text.into_bytes()));
     let binary = map.binary_data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0));
     let entries: BTreeMap<String, Vec<u8>> = text.chain(binary).collect();

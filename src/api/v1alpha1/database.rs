@@ -55,8 +55,8 @@ pub struct DatabaseSecretReference {
     pub name: String,
 
     /// Which keys to read, where the conventions don't fit. A key that is named here must be there; it wins over
-    /// every convention. Parts that no key is named for are still found by convention. With `uri`, the others
-    /// must be absent.
+    /// every convention. Parts that no key is named for are still found by convention. Parts named beside `uri`
+    /// replace those of the URL, so that a password can stand apart from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<DatabaseKeys>,
 }
@@ -64,9 +64,6 @@ pub struct DatabaseSecretReference {
 /// Keys of a database's Secret.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new(
-    "!has(self.uri) || !(has(self.host) || has(self.port) || has(self.user) || has(self.password) || has(self.dbname))"
-).message("name either uri, which holds everything, or the keys of the parts"))]
 pub struct DatabaseKeys {
     /// The key that holds a whole URL (`postgresql://user:password@host:5432/dbname?sslmode=verify-full`).
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -97,7 +97,7 @@ pub struct Approval {
 #[serde(rename_all = "camelCase")]
 pub struct ResolutionSpec {
     /// The version of the migration, from `status.failure.version` or `status.drift.checksums`.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rules::version())]
     pub version: String,
 

@@ -78,8 +78,10 @@ mod tests {
     fn an_index_moves_to_another_table() {
         for (statement, expected) in [
             ("CREATE INDEX CONCURRENTLY i ON t (a)", "CREATE INDEX  i ON p (a)"),
-            ("create unique index /* on */ concurrently if not exists i on only \"S\".\"T\" using btree (a)",
-             "create unique index /* on */  if not exists i on only p using btree (a)"),
+            (
+                "create unique index /* on */ concurrently if not exists i on only \"S\".\"T\" using btree (a)",
+                "create unique index /* on */  if not exists i on only p using btree (a)",
+            ),
             ("CREATE INDEX CONCURRENTLY ON app.t(a) WHERE b", "CREATE INDEX  ON p(a) WHERE b"),
         ] {
             assert_eq!(probe_index(statement, "p").as_deref(), Some(expected));

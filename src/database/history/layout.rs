@@ -81,7 +81,10 @@ async fn make(client: &Client, tables: &Tables) -> Result<(), Failure> {
     let schema = quote::identifier(&tables.schema);
     let found = session::query(
         client,
-        &format!("SELECT pg_catalog.to_regnamespace({}) IS NOT NULL, pg_catalog.current_database(), current_user", quote::literal(&schema)),
+        &format!(
+            "SELECT pg_catalog.to_regnamespace({}) IS NOT NULL, pg_catalog.current_database(), current_user",
+            quote::literal(&schema)
+        ),
     )
     .await
     .map_err(|error| error.into_failure("looking for the history's schema", ""))?;

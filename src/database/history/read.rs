@@ -18,7 +18,8 @@ use crate::{
 pub fn queries(tables: &Tables) -> String {
     let [set, migration, run, statement] = ["set", "migration", "run", "statement"].map(|name| tables.table(name));
     let name = tables.set_literal();
-    let time = |column: &str| format!("pg_catalog.to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')");
+    let time =
+        |column: &str| format!("pg_catalog.to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')");
     format!(
         "SELECT 'set', s.owner FROM {set} AS s WHERE s.name = {name}; \
          SELECT 'migration', m.version, m.name, m.state, m.checksum, m.transactional, m.down_checksum, m.batch, {applied_at}, \
@@ -46,7 +47,9 @@ pub fn history(answer: Result<Vec<SimpleQueryRow>, SqlError>, tables: &Tables) -
         Err(error) if is_absent(&error) => return Ok(History::default()),
         Err(error) => {
             let schema = quote::identifier(&tables.schema);
-            let cure = format!("grant it: GRANT USAGE ON SCHEMA {schema} TO <login>; GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO <login>; or let database.role be the tables' owner");
+            let cure = format!(
+                "grant it: GRANT USAGE ON SCHEMA {schema} TO <login>; GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO <login>; or let database.role be the tables' owner"
+            );
             return Err(error.into_failure(&format!("reading the history in schema {}", tables.schema), &cure));
         }
     };
@@ -55,7 +58,10 @@ pub fn history(answer: Result<Vec<SimpleQueryRow>, SqlError>, tables: &Tables) -
         parse(row, &mut history).map_err(|what| {
             Failure::new(
                 Reason::InvalidSpec,
-                format!("spec.history: a row of {} can't be read: {what}; was it edited by hand?", tables.table("migration")),
+                format!(
+                    "spec.history: a row of {} can't be read: {what}; was it edited by hand?",
+                    tables.table("migration")
+                ),
             )
         })?;
     }
@@ -64,9 +70,9 @@ pub fn history(answer: Result<Vec<SimpleQueryRow>, SqlError>, tables: &Tables) -
 
 /// Whether the tables (3F000: or their schema) aren't there yet.
 fn is_absent(error: &SqlError) -> bool {
-    error.sqlstate().is_some_and(|state| {
-        state == SqlState::UNDEFINED_TABLE.code() || state == SqlState::INVALID_SCHEMA_NAME.code()
-    })
+    error
+        .sqlstate()
+        .is_some_and(|state| state == SqlState::UNDEFINED_TABLE.code() || state == SqlState::INVALID_SCHEMA_NAME.code())
 }
 
 fn parse(row: &SimpleQueryRow, history: &mut History) -> Result<(), String> {

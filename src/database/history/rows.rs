@@ -1,5 +1,7 @@
 //! The rows that a run writes, as SQL. Every one of them proves the run's claim.
 
+use std::fmt::Write as _;
+
 use super::Tables;
 use crate::{
     core::{
@@ -117,7 +119,15 @@ impl Writer {
 
     /// Writes that a transactional run was lost to something transient, without a semicolon: the run alone.
     #[must_use]
-    pub fn retrying(&self, migration: &Migration, version: &str, inputs: &str, run: RunRow, attempts: i64, wrong: &Wrong) -> String {
+    pub fn retrying(
+        &self,
+        migration: &Migration,
+        version: &str,
+        inputs: &str,
+        run: RunRow,
+        attempts: i64,
+        wrong: &Wrong,
+    ) -> String {
         let run = self.run(migration, version, inputs, run, attempts, "retrying", "NULL", Some(wrong));
         format!("WITH run AS ({run}) SELECT run.id FROM run")
     }
@@ -171,7 +181,15 @@ impl Writer {
 
     /// Writes a statement's row: `intent` before it starts, `done` with or after it.
     #[must_use]
-    pub fn statement(&self, migration: &Migration, run: i64, index: usize, state: &str, backend: &Backend, before: Option<&str>) -> String {
+    pub fn statement(
+        &self,
+        migration: &Migration,
+        run: i64,
+        index: usize,
+        state: &str,
+        backend: &Backend,
+        before: Option<&str>,
+    ) -> String {
         let script = &migration.up.script;
         let text = &migration.up.text;
         let finished = if state == "intent" { "NULL" } else { "pg_catalog.clock_timestamp()" };
@@ -208,7 +226,8 @@ impl Writer {
     #[must_use]
     pub fn resolve(&self, version: &str, run: i64, action: Action, said: &str) -> String {
         let mut sql = format!(
-            "UPDATE {table} SET \"set\" = {claim}, resolution = '{action:?}', resolved_by = {by}, \
+            "UPDATE {table} SET \"set\" = {claim}, outcome = CASE outcome WHEN 'running' THEN 'interrupted' ELSE outcome END, \
+             resolution = '{action:?}', resolved_by = {by}, \
              resolved_at = pg_catalog.clock_timestamp() WHERE id = {run};",
             table = self.tables.table("run"),
             claim = self.tables.claim(&self.token),
@@ -219,14 +238,15 @@ impl Writer {
             Action::MarkRolledBack => "state = 'rolled_back', applied_at = NULL, ",
             Action::Retry | Action::Resume | Action::AcceptChecksum => return sql,
         };
-        sql.push_str(&format!(
+        let _ = write!(
+            sql,
             "UPDATE {table} SET {state}applied_by = {by}, \"set\" = {claim} WHERE \"set\" = {set} AND version = {version};",
             table = self.tables.table("migration"),
             by = self.performed_by(),
             claim = self.tables.claim(&self.token),
             set = self.tables.set_literal(),
             version = quote::literal(version),
-        ));
+        );
         sql
     }
 

@@ -10,17 +10,7 @@ use super::{
 };
 use crate::database::tls::TlsInput;
 
-/// Names of keys, as the spec's `secretRef.keys` gives them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each names the key that holds what it says")]
-pub struct SecretKeys {
-    pub uri: Option<String>,
-    pub host: Option<String>,
-    pub port: Option<String>,
-    pub user: Option<String>,
-    pub password: Option<String>,
-    pub dbname: Option<String>,
-}
+pub use crate::core::reference::SecretKeys;
 
 pub(super) const URLS: &[&str] = &["uri", "url", "DATABASE_URL", "connectionString"];
 const PARTS: &[(&str, &[&str])] = &[

@@ -6,49 +6,13 @@
 mod client;
 mod verify;
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 pub(super) use client::{client_config, explain};
 
-/// `tls.mode` and `sslmode`, in order of strictness (PostgreSQL 18 manual, 32.19.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "libpq's own words")]
-pub enum TlsMode {
-    Disable,
-    Prefer,
-    Require,
-    VerifyCa,
-    VerifyFull,
-}
-
-impl FromStr for TlsMode {
-    type Err = ();
-
-    fn from_str(word: &str) -> Result<Self, ()> {
-        Ok(match word {
-            "disable" => Self::Disable,
-            "prefer" => Self::Prefer,
-            "require" => Self::Require,
-            "verify-ca" => Self::VerifyCa,
-            "verify-full" => Self::VerifyFull,
-            _ => return Err(()),
-        })
-    }
-}
-
-impl fmt::Display for TlsMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Disable => "disable",
-            Self::Prefer => "prefer",
-            Self::Require => "require",
-            Self::VerifyCa => "verify-ca",
-            Self::VerifyFull => "verify-full",
-        })
-    }
-}
+pub use crate::core::reference::TlsMode;
 
 /// What the spec says about TLS, its references resolved. `Default` says nothing.
 #[derive(Clone, Default)]

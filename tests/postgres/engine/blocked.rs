@@ -25,7 +25,11 @@ async fn a_held_lock_is_waited_for_and_its_holder_is_named() {
     let End::Failed(failure) = report.end else { panic!("{:?}", report.end) };
     assert_eq!(failure.reason, Reason::WaitingForLock);
     assert!(failure.message.contains("the holder"), "{}", failure.message);
-    assert_eq!(fixture.ask("SELECT to_regnamespace('dunlin') IS NULL").await, "t", "something was made without the lock");
+    assert_eq!(
+        fixture.ask("SELECT to_regnamespace('dunlin') IS NULL").await,
+        "t",
+        "something was made without the lock"
+    );
     drop(holder);
     let ran = eventually("the lock to come free", Duration::from_secs(10), async || {
         let ran = fixture.apply(&[ONE]).await;
@@ -72,10 +76,12 @@ async fn a_lock_timeout_is_retried_while_the_blocker_is_named_and_then_said() {
     let alter = ("002_alter.sql", "ALTER TABLE one ADD COLUMN b int;");
     let mut running = fixture.running.subscribe();
     let watch = async {
-        let seen = running.wait_for(|running| running.as_ref().is_some_and(|running| !running.blocked_by.is_empty())).await;
+        let seen =
+            running.wait_for(|running| running.as_ref().is_some_and(|running| !running.blocked_by.is_empty())).await;
         seen.expect("the run tells").clone().expect("it runs")
     };
-    let (ran, seen) = tokio::join!(fixture.apply(&[ONE, alter]), watch);
+    let files = [ONE, alter];
+    let (ran, seen) = tokio::join!(fixture.apply(&files), watch);
     assert_eq!(seen.blocked_by[0].application.as_deref(), Some("the reader"));
     assert_eq!(ran.failure().reason, Reason::Retrying);
     assert!(ran.failure().message.contains("55P03"), "{}", ran.failure().message);
@@ -99,7 +105,8 @@ async fn a_stop_takes_effect_between_migrations() {
         running.wait_for(Option::is_some).await.expect("it runs");
         fixture.stop.send_replace(Stop::BetweenMigrations);
     };
-    let (report, ()) = tokio::join!(fixture.execute(&[slow, ("002_two.sql", "CREATE TABLE two (a int);")]), stop);
+    let files = [slow, ("002_two.sql", "CREATE TABLE two (a int);")];
+    let (report, ()) = tokio::join!(fixture.execute(&files), stop);
     assert!(matches!(report.end, End::Stopped), "{:?}", report.end);
     assert_eq!(report.applied.len(), 1);
     assert_eq!(fixture.ask("SELECT to_regclass('one') IS NOT NULL AND to_regclass('two') IS NULL").await, "t");
@@ -117,7 +124,8 @@ async fn the_last_call_cancels_a_transaction_and_records_no_failure() {
         .await;
         fixture.stop.send_replace(Stop::CancelTransaction);
     };
-    let (report, ()) = tokio::join!(fixture.execute(&[slow]), stop);
+    let files = [slow];
+    let (report, ()) = tokio::join!(fixture.execute(&files), stop);
     assert!(matches!(report.end, End::Stopped), "{:?}", report.end);
     assert_eq!(fixture.ask("SELECT count(*) FROM dunlin.run").await, "0");
     assert_eq!(fixture.ask("SELECT to_regclass('one') IS NULL").await, "t");
@@ -145,10 +153,16 @@ async fn a_login_without_rights_is_told_the_grant() {
     let poor = Fixture::on(url).await;
     let ran = poor.apply(&[ONE]).await;
     assert_eq!(ran.failure().reason, Reason::PermissionDenied);
-    assert!(ran.failure().message.contains(&format!("GRANT CREATE ON DATABASE \"{database}\" TO \"{login}\"")), "{}", ran.failure().message);
+    assert!(
+        ran.failure().message.contains(&format!("GRANT CREATE ON DATABASE \"{database}\" TO \"{login}\"")),
+        "{}",
+        ran.failure().message
+    );
 
     // A schema made for it is enough: CREATE on the database isn't asked for.
-    fixture.run_sql(&format!("CREATE SCHEMA dunlin AUTHORIZATION {login}; CREATE SCHEMA app AUTHORIZATION {login}")).await;
+    fixture
+        .run_sql(&format!("CREATE SCHEMA dunlin AUTHORIZATION {login}; CREATE SCHEMA app AUTHORIZATION {login}"))
+        .await;
     let mut poor = poor;
     poor.desired.session.search_path = vec!["app".to_owned()];
     poor.apply(&[ONE]).await.is_up_to_date();
@@ -196,7 +210,11 @@ async fn a_history_of_a_newer_layout_is_left_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_at_once_on_first_contact_apply_everything_once() {
     let first = Fixture::new().await;
-    let others = [Fixture::on(first.url.clone()).await, Fixture::on(first.url.clone()).await, Fixture::on(first.url.clone()).await];
+    let others = [
+        Fixture::on(first.url.clone()).await,
+        Fixture::on(first.url.clone()).await,
+        Fixture::on(first.url.clone()).await,
+    ];
     let files: Vec<(String, String)> =
         (1..=20).map(|n| (format!("{n:03}_step.sql"), format!("CREATE TABLE step_{n} AS SELECT {n} AS n;"))).collect();
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();

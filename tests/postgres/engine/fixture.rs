@@ -15,7 +15,10 @@ use dunlin::{
         outcome::Failure,
         plan::{self, Assessment},
     },
-    database::parameters::{Parameters, Source, TlsInput},
+    database::{
+        parameters::{Parameters, Source},
+        tls::TlsInput,
+    },
     execute::{self, End, Report, Running, Stop, Work},
 };
 use tokio::sync::watch;

@@ -7,9 +7,12 @@ use dunlin::core::{desired::Action, outcome::Reason};
 use super::fixture::{Fixture, Ran};
 use crate::support::eventually;
 
-const TABLE: (&str, &str) = ("001_table.sql", "CREATE TABLE t (a int, b int); INSERT INTO t SELECT n, n FROM generate_series(1, 100) n;");
-const INDEX: (&str, &str) =
-    ("002_index.sql", "-- migrate: no-transaction\nCREATE INDEX CONCURRENTLY t_a ON t (a);\nALTER TABLE t ADD COLUMN c int;\nVACUUM t;\n");
+const TABLE: (&str, &str) =
+    ("001_table.sql", "CREATE TABLE t (a int, b int); INSERT INTO t SELECT n, n FROM generate_series(1, 100) n;");
+const INDEX: (&str, &str) = (
+    "002_index.sql",
+    "-- migrate: no-transaction\nCREATE INDEX CONCURRENTLY t_a ON t (a);\nALTER TABLE t ADD COLUMN c int;\nVACUUM t;\n",
+);
 
 /// M19, Q71
 #[tokio::test]
@@ -21,14 +24,20 @@ async fn statements_are_journaled_one_by_one() {
         fixture.ask("SELECT string_agg(ordinal || state, ',' ORDER BY ordinal) FROM dunlin.statement").await,
         "1done,2done,3done"
     );
-    assert_eq!(fixture.ask("SELECT state || transactional FROM dunlin.migration WHERE version = '002'").await, "appliedfalse");
+    assert_eq!(
+        fixture.ask("SELECT state || transactional FROM dunlin.migration WHERE version = '002'").await,
+        "appliedfalse"
+    );
 }
 
 /// M20, M21: how far it got, what it left, and the ways out.
 #[tokio::test]
 async fn a_refused_statement_waits_for_a_person_with_how_far_the_file_got() {
     let mut fixture = Fixture::new().await;
-    let unique = ("002_unique.sql", "-- migrate: no-transaction\nALTER TABLE t ADD COLUMN c int;\nCREATE UNIQUE INDEX CONCURRENTLY t_half ON t ((a / 2));\nVACUUM t;\n");
+    let unique = (
+        "002_unique.sql",
+        "-- migrate: no-transaction\nALTER TABLE t ADD COLUMN c int;\nCREATE UNIQUE INDEX CONCURRENTLY t_half ON t ((a / 2));\nVACUUM t;\n",
+    );
     let ran = fixture.apply(&[TABLE, unique]).await;
     let finding = ran.finding();
     assert_eq!(finding.reason, Reason::NonTransactionalFailed);
@@ -49,7 +58,12 @@ async fn a_refused_statement_waits_for_a_person_with_how_far_the_file_got() {
     fixture.resolve(failed.run, Action::Resume);
     fixture.apply(&[TABLE, unique, later]).await.is_up_to_date();
     assert_eq!(fixture.ask("SELECT indisvalid FROM pg_index WHERE indexrelid = 't_half'::regclass").await, "t");
-    assert_eq!(fixture.ask("SELECT string_agg(kind || ' ' || outcome, ', ' ORDER BY id) FROM dunlin.run WHERE version = '002'").await, "apply failed, resume succeeded");
+    assert_eq!(
+        fixture
+            .ask("SELECT string_agg(kind || ' ' || outcome, ', ' ORDER BY id) FROM dunlin.run WHERE version = '002'")
+            .await,
+        "apply failed, resume succeeded"
+    );
 }
 
 #[tokio::test]
@@ -100,9 +114,16 @@ async fn settings_are_sent_again_on_resume_and_other_state_forbids_it() {
     fixture.resolve(run, Action::Resume);
     fixture.apply(&[("001_path.sql", file)]).await.is_up_to_date();
 
-    let temporary = ("002_temp.sql", "-- migrate: no-transaction\nCREATE TEMP TABLE s (a int);\nSELECT 1/0 FROM s RIGHT JOIN (SELECT 1) x ON true;\n");
+    let temporary = (
+        "002_temp.sql",
+        "-- migrate: no-transaction\nCREATE TEMP TABLE s (a int);\nSELECT 1/0 FROM s RIGHT JOIN (SELECT 1) x ON true;\n",
+    );
     let ran = fixture.apply(&[("001_path.sql", file), temporary]).await;
-    assert!(ran.finding().message.contains("Resume is not possible: statement 1 (line 2)"), "{}", ran.finding().message);
+    assert!(
+        ran.finding().message.contains("Resume is not possible: statement 1 (line 2)"),
+        "{}",
+        ran.finding().message
+    );
 }
 
 /// The old session ends inside CREATE INDEX CONCURRENTLY: the invalid index goes, and a valid one is built.
@@ -120,7 +141,8 @@ async fn an_index_build_that_was_cut_off_is_done_again() {
         .await;
         fixture.run_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_progress_create_index WHERE datname = current_database()").await;
     };
-    let (report, ()) = tokio::join!(fixture.execute(&[TABLE, INDEX]), cut);
+    let files = [TABLE, INDEX];
+    let (report, ()) = tokio::join!(fixture.execute(&files), cut);
     let dunlin::execute::End::Failed(failure) = report.end else { panic!("{:?}", report.end) };
     assert_eq!(failure.reason, Reason::Retrying);
     assert_eq!(fixture.ask("SELECT indisvalid FROM pg_index WHERE indexrelid = 't_a'::regclass").await, "f");
@@ -197,7 +219,8 @@ async fn an_index_with_another_definition_is_a_persons_to_judge() {
 async fn what_is_harmless_is_repeated_and_what_is_unproven_is_asked_about() {
     let (_, ran) = crashed("", "-- migrate: no-transaction\nVACUUM t;").await;
     ran.is_up_to_date();
-    let (_, ran) = crashed("CREATE INDEX again ON t (b)", "-- migrate: no-transaction\nREINDEX TABLE CONCURRENTLY t;").await;
+    let (_, ran) =
+        crashed("CREATE INDEX again ON t (b)", "-- migrate: no-transaction\nREINDEX TABLE CONCURRENTLY t;").await;
     ran.is_up_to_date();
     let (_, ran) = crashed("", "-- migrate: no-transaction\nDO $$ BEGIN COMMIT; END $$;").await;
     assert_eq!(ran.finding().reason, Reason::Interrupted);
@@ -212,7 +235,8 @@ async fn dropping_and_detaching_are_proven_by_absence() {
              CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (1) TO (2)",
         )
         .await;
-    let file = "-- migrate: no-transaction\nDROP INDEX CONCURRENTLY gone;\nALTER TABLE p DETACH PARTITION p1 CONCURRENTLY;\n";
+    let file =
+        "-- migrate: no-transaction\nDROP INDEX CONCURRENTLY gone;\nALTER TABLE p DETACH PARTITION p1 CONCURRENTLY;\n";
     fixture.apply(&[("001_gone.sql", file)]).await.is_up_to_date();
     fixture
         .run_sql(
@@ -232,11 +256,34 @@ async fn dropping_and_detaching_are_proven_by_absence() {
     assert_eq!(fixture.ask("SELECT count(*) FROM pg_inherits WHERE inhparent = 'p'::regclass").await, "0");
 }
 
+/// Nobody can prove what a file did that is gone: a person can say.
+#[tokio::test]
+async fn a_run_whose_file_is_gone_can_still_be_marked() {
+    let mut fixture = Fixture::new().await;
+    fixture.apply(&[TABLE, INDEX]).await.is_up_to_date();
+    fixture
+        .run_sql(
+            "UPDATE dunlin.run SET outcome = 'running' WHERE version = '002';
+             UPDATE dunlin.migration SET state = 'interrupted' WHERE version = '002'",
+        )
+        .await;
+    let ran = fixture.apply(&[TABLE]).await;
+    assert_eq!(ran.finding().reason, Reason::Interrupted);
+    assert!(ran.finding().message.contains("002_index was cut off"), "{}", ran.finding().message);
+    fixture.resolve(failed_run(&ran), Action::MarkRolledBack);
+    fixture.apply(&[TABLE]).await.is_up_to_date();
+    assert_eq!(
+        fixture.ask("SELECT outcome || resolution FROM dunlin.run WHERE version = '002'").await,
+        "interruptedMarkRolledBack"
+    );
+}
+
 /// A block from BEGIN to COMMIT is one statement of the journal.
 #[tokio::test]
 async fn a_block_is_one_statement() {
     let fixture = Fixture::new().await;
-    let file = "-- migrate: no-transaction\nBEGIN;\nCREATE TABLE x (a int);\nINSERT INTO x VALUES (1);\nCOMMIT;\nVACUUM x;\n";
+    let file =
+        "-- migrate: no-transaction\nBEGIN;\nCREATE TABLE x (a int);\nINSERT INTO x VALUES (1);\nCOMMIT;\nVACUUM x;\n";
     fixture.apply(&[("001_block.sql", file)]).await.is_up_to_date();
     assert_eq!(fixture.ask("SELECT count(*) FROM dunlin.statement").await, "2");
     let broken = "-- migrate: no-transaction\nBEGIN;\nCREATE TABLE y (a int);\nSELECT 1/0;\nCOMMIT;\n";
@@ -250,7 +297,9 @@ async fn a_block_is_one_statement() {
 async fn an_invalid_index_under_if_not_exists_is_no_success() {
     let fixture = Fixture::new().await;
     fixture.apply(&[TABLE]).await.is_up_to_date();
-    fixture.run_sql("CREATE INDEX t_a ON t (a); UPDATE pg_index SET indisvalid = false WHERE indexrelid = 't_a'::regclass").await;
+    fixture
+        .run_sql("CREATE INDEX t_a ON t (a); UPDATE pg_index SET indisvalid = false WHERE indexrelid = 't_a'::regclass")
+        .await;
     let file = ("002_index.sql", "-- migrate: no-transaction\nCREATE INDEX CONCURRENTLY IF NOT EXISTS t_a ON t (a);");
     let ran = fixture.apply(&[TABLE, file]).await;
     assert_eq!(ran.finding().reason, Reason::NonTransactionalFailed);
@@ -272,7 +321,8 @@ async fn a_lock_time_out_does_not_apply_to_concurrent_forms() {
         .await;
         writer.batch_execute("COMMIT").await.expect("the writer ends");
     };
-    let (ran, ()) = tokio::join!(fixture.apply(&[TABLE, INDEX]), free);
+    let files = [TABLE, INDEX];
+    let (ran, ()) = tokio::join!(fixture.apply(&files), free);
     ran.is_up_to_date();
 }
 

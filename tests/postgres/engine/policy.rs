@@ -71,7 +71,10 @@ async fn a_late_migration_is_out_of_order_by_policy() {
 /// M30, Q60
 #[tokio::test]
 async fn a_squashed_migration_is_recorded_where_its_parts_ran_and_runs_where_they_did_not() {
-    let squash = ("004_all.sql", "-- replaces: 001, 002, 003\nCREATE TABLE one (a int); CREATE TABLE two (a int); CREATE TABLE three (a int);\n");
+    let squash = (
+        "004_all.sql",
+        "-- replaces: 001, 002, 003\nCREATE TABLE one (a int); CREATE TABLE two (a int); CREATE TABLE three (a int);\n",
+    );
     let old = Fixture::new().await;
     old.apply(&[ONE, TWO, THREE]).await.is_up_to_date();
     old.apply(&[squash]).await.is_up_to_date();

@@ -11,9 +11,11 @@ import (
 
 // component is one process of the cluster, which can be ended and started again.
 type component struct {
-	start func(context.Context) (*process.Child, error)
-	stop  func(child *process.Child, mode string) error
+	start startFunc
+	stop  stopFunc
 	child *process.Child
+	// isGuest marks what runs against the others, and so has to end before them.
+	isGuest bool
 	// stopping is set while we end the process, whose end is then no surprise.
 	stopping bool
 }
@@ -32,10 +34,25 @@ func newComponents() *components {
 	return &components{byName: map[string]*component{}}
 }
 
-func (c *components) add(ctx context.Context, name string, start func(context.Context) (*process.Child, error),
-	stop func(*process.Child, string) error) error {
-	added := &component{start: start, stop: stop}
-	child, err := start(ctx)
+type (
+	startFunc = func(context.Context) (*process.Child, error)
+	stopFunc  = func(child *process.Child, mode string) error
+)
+
+// add starts a process and keeps it under its name.
+func (c *components) add(ctx context.Context, name string, start startFunc, stop stopFunc) error {
+	return c.insert(ctx, name, &component{start: start, stop: stop})
+}
+
+// addGuest does the same with one that is ended before the others.
+func (c *components) addGuest(ctx context.Context, name string, start startFunc, stop stopFunc) error {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	return c.insert(ctx, name, &component{start: start, stop: stop, isGuest: true})
+}
+
+func (c *components) insert(ctx context.Context, name string, added *component) error {
+	child, err := added.start(ctx)
 	if err != nil {
 		return err
 	}
@@ -106,23 +123,32 @@ func (c *components) stopOne(name, mode string) error {
 	return component.stop(component.child, mode)
 }
 
-// stopAll ends everything, at once: nothing of it will be read again.
+// stopAll ends the guests, then everything else at once: nothing of that will be
+// read again.
 func (c *components) stopAll() {
-	var all sync.WaitGroup
-	c.mu.Lock()
-	names := append([]string{}, c.names...)
-	c.mu.Unlock()
-	for _, name := range names {
-		component, err := c.get(name)
-		if err != nil {
-			continue
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	for _, guests := range []bool{true, false} {
+		var group sync.WaitGroup
+		for _, component := range c.mark(guests) {
+			group.Go(func() { _ = component.stop(component.child, "immediate") })
 		}
-		c.mu.Lock()
-		component.stopping = true
-		c.mu.Unlock()
-		all.Go(func() { _ = component.stop(component.child, "immediate") })
+		group.Wait()
 	}
-	all.Wait()
+}
+
+// mark returns the guests, or the others, marked as being stopped.
+func (c *components) mark(guests bool) []*component {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var marked []*component
+	for _, component := range c.byName {
+		if component.isGuest == guests {
+			component.stopping = true
+			marked = append(marked, component)
+		}
+	}
+	return marked
 }
 
 func (c *components) pids() map[string]int {

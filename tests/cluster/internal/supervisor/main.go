@@ -21,9 +21,14 @@ const usage = `cluster runs a real etcd, kube-apiserver and PostgreSQL for tests
   cluster ctl --dir DIR start|stop|restart [--mode MODE] NAME
                              end or start one of a running cluster's processes:
                              etcd, kube-apiserver, postgres
-  cluster sql --url-env NAME QUERY
+  cluster ctl --dir DIR run NAME COMMAND...
+                             start a program that ends with the cluster; its log
+                             is DIR/NAME.log
+  cluster sql [--url-env NAME] QUERY
                              send a query to the database whose URL is in that
-                             environment variable, and print the rows
+                             environment variable, or that PGHOST and its like
+                             name, and print the rows; "-" reads the query from
+                             standard input
   cluster etcd|kube-apiserver|kubectl ...
                              the program itself; so does a link of that name
 

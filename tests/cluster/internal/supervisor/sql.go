@@ -28,7 +28,7 @@ func query(arguments []string) error {
 		return err
 	}
 	if flags.NArg() != 1 {
-		return misuse{errors.New("want cluster sql [--url-env NAME] QUERY")}
+		return misuse{errors.New("want cluster sql [--url-env NAME] QUERY, or - to read it from standard input")}
 	}
 	source := "sslmode=disable"
 	if *variable != "" {
@@ -48,7 +48,15 @@ func query(arguments []string) error {
 	defer database.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), queryDeadline)
 	defer cancel()
-	rows, err := database.QueryContext(ctx, flags.Arg(0))
+	text := flags.Arg(0)
+	if text == "-" {
+		content, err := io.ReadAll(os.Stdin)
+		if err != nil {
+			return err
+		}
+		text = string(content)
+	}
+	rows, err := database.QueryContext(ctx, text)
 	if err != nil {
 		return err
 	}
@@ -61,6 +69,9 @@ func print(rows *sql.Rows) error {
 	names, err := rows.Columns()
 	if err != nil {
 		return err
+	}
+	if len(names) == 0 {
+		return rows.Err()
 	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, strings.Join(names, "\t"))

@@ -312,3 +312,30 @@ func TestThePasswordIsNoArgument(t *testing.T) {
 		return nil
 	})
 }
+
+func TestAGuestEndsWithTheCluster(t *testing.T) {
+	s := start(t, tempDir(t), "postgres")
+	command := exec.Command(program(t), "ctl", "--dir", s.Dir, "run", "guest", "sh", "-c", "echo $GREETING; exec sleep 600")
+	command.Env = append(os.Environ(), "GREETING=hello")
+	output, err := command.Output()
+	var answer answer
+	if err != nil || json.Unmarshal(output, &answer) != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	guest, err := process.Identify(answer.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.running = append(s.running, guest)
+	if !process.Until(limit, func() bool {
+		log, _ := os.ReadFile(filepath.Join(s.Dir, "guest.log"))
+		return string(log) == "hello\n"
+	}) {
+		t.Error("its log isn't there")
+	}
+	if err := syscall.Kill(s.Pids["supervisor"], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	s.ended(t)
+	s.isGone(t)
+}

@@ -1,0 +1,87 @@
+# Everything a person or a machine does with this repository. `make` lists it.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+# Rust and Go use all cores by themselves; two builds at once only fight for them.
+.NOTPARALLEL:
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+DUNLIN := $(TARGET)/debug/dunlin
+CLUSTER_BIN := target/cluster/bin
+CLUSTER_SOURCES := $(shell find tests/cluster -name '*.go' ! -name '*_test.go') tests/cluster/go.mod tests/cluster/go.sum
+CRD := crds/migrationsets.dunlin.dev.yaml
+
+# One set of flags for build, vet and test: each other one compiles all of
+# Kubernetes again. No C is involved, so the binary runs on any libc.
+GO := CGO_ENABLED=0 GOFLAGS=-trimpath go
+# Release builds of Kubernetes stamp their version at link time, and clients ask for it.
+KUBERNETES = $(shell awk '$$1 == "k8s.io/kubernetes" {print $$2; exit}' tests/cluster/go.mod)
+STAMP = -X k8s.io/component-base/version.gitVersion=$(KUBERNETES) -X k8s.io/client-go/pkg/version.gitVersion=$(KUBERNETES)
+
+.PHONY: help requirements cluster build generate lint deny test demo bench clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+requirements: ## check that this machine has what a build needs
+	@.ci/requirements
+
+cluster: $(CLUSTER_BIN)/cluster ## build what tests and demo run against: etcd, kube-apiserver, kubectl
+
+$(CLUSTER_BIN)/cluster: $(CLUSTER_SOURCES) | requirements
+	@echo "==> building etcd, kube-apiserver and kubectl: 4 to 8 minutes on two cores the first time, seconds after"
+	@mkdir -p $(@D)
+	@cd tests/cluster && $(GO) build -v -ldflags '-s -w $(STAMP)' -o $(abspath $(@D))/cluster.new . 2>&1 | ../../.ci/progress
+	@for name in etcd kube-apiserver kubectl; do ln -sf cluster $(@D)/$$name; done
+	@mv $(@D)/cluster.new $@
+
+build: | requirements ## build dunlin, for debugging
+	@echo "==> building dunlin: 2 to 6 minutes on two cores the first time, seconds after"
+	@cargo build --locked
+
+generate: build ## write the generated files anew: crds/ from the types
+	@mkdir -p $(dir $(CRD)) $(TARGET)/generated
+	@$(DUNLIN) crd > $(TARGET)/generated/crd.yaml
+	@mv $(TARGET)/generated/crd.yaml $(CRD)
+	@echo "==> wrote $(CRD)"
+
+lint: build cluster ## check format, lints, and that the generated files are up to date
+	@echo "==> format"
+	@cargo fmt --check
+	@unformatted=$$(gofmt -l tests/cluster); if [ -n "$$unformatted" ]; then echo "run gofmt -w on: $$unformatted" >&2; exit 1; fi
+	@echo "==> lints: 1 to 3 minutes the first time"
+	@cargo clippy --locked --all-targets -- -D warnings
+	@$(GO) vet -C tests/cluster ./...
+	@echo "==> generated files"
+	@mkdir -p $(TARGET)/generated
+	@$(DUNLIN) crd > $(TARGET)/generated/crd.yaml
+	@diff -u $(CRD) $(TARGET)/generated/crd.yaml || { echo "$(CRD) isn't what the types say: run make generate, and commit it" >&2; exit 1; }
+
+deny: | requirements ## check dependencies: duplicates, licenses, where they come from
+	@if cargo deny --version >/dev/null 2>&1; then \
+		echo "==> dependencies"; \
+		cargo deny --locked check bans licenses sources; \
+	else \
+		echo "!!! cargo-deny isn't installed, so bans, licenses and sources of dependencies are NOT checked" >&2; \
+		echo "!!! get it with: cargo install cargo-deny --locked    (some 5 minutes)" >&2; \
+	fi
+
+test: cluster build lint ## run every test, and lint
+	@echo "==> tests of Dunlin: unit, command line, PostgreSQL, operator"
+	@cargo test --locked
+	@echo "==> tests of the cluster that those run against: some 20 s"
+	@$(GO) test -C tests/cluster -count=1 ./internal/...
+	@$(MAKE) --no-print-directory deny
+	@echo "==> all tests passed"
+
+demo: cluster build ## show Dunlin at work, and stay up; EXIT=1 leaves at the end, CLUSTER=current uses your kubectl's cluster
+	@EXIT='$(EXIT)' CLUSTER='$(CLUSTER)' DUNLIN='$(abspath $(DUNLIN))' demo/run
+
+bench: cluster ## measure against psql, in a release build
+	@echo "==> building for release: 3 to 8 minutes on two cores the first time"
+	@cargo build --locked --release
+	@cargo bench --locked --bench '*'
+
+clean: ## remove everything built; what Go and Cargo keep elsewhere stays
+	@rm -rf target $(TARGET)
