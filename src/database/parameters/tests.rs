@@ -91,7 +91,9 @@ fn what_a_url_gets_wrong_is_said_without_its_values() {
         // The password's `/` isn't encoded: its first half is a port, its second a database.
         ("postgres://u:sword/fish@h/d", "parameter port"),
         // The password's `@` isn't encoded: its second half is a host.
-        ("postgres://u:sword@fish@h/d", "parameter host: it holds a character"),
+        ("postgres://u:sword@fish@h/d", "an @ too many"),
+        ("postgres://u:1/swordfish@h/d", "an @ too many"),
+        ("postgres://u:swordfish@h h/d", "parameter host: it holds a character"),
         ("postgres://u@h/d?sslmode", "without an equals sign"),
         ("postgres://u@h/d?sslmode=require&sslmode=disable", "sslmode is given twice"),
         ("postgres://u@h/d?sslmod=require", "parameter sslmod is not known; is sslmode meant?"),
