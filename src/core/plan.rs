@@ -290,8 +290,9 @@ fn judge_applied(migration: &Migration, row: &Recorded, desired: &Desired, asses
 fn judge_failed(migration: Option<&Migration>, row: &Recorded, desired: &Desired, assessment: &mut Assessment) {
     match (row.mode, row.run.outcome) {
         // The run was cut off; whoever holds the lock proves what happened, and goes on or says that it can't.
-        (_, RunOutcome::Running | RunOutcome::Retrying | RunOutcome::Succeeded) => {}
-        (TransactionMode::Transactional, RunOutcome::Failed | RunOutcome::Interrupted) => {
+        (_, RunOutcome::Running) if migration.is_some() => {}
+        (_, RunOutcome::Retrying | RunOutcome::Succeeded) => {}
+        (TransactionMode::Transactional, RunOutcome::Failed | RunOutcome::Interrupted | RunOutcome::Running) => {
             // It was rolled back whole: without its file there is nothing left of it.
             let Some(migration) = migration else { return };
             if row.run.inputs != inputs(migration, &desired.session) || row.run.resolution == Some(Action::Retry) {
@@ -300,11 +301,11 @@ fn judge_failed(migration: Option<&Migration>, row: &Recorded, desired: &Desired
             match resolution(desired, row, &[Action::Retry]) {
                 Some(resolution) => assessment.amendments.push(resolve(row, resolution)),
                 None => {
-                    assessment.findings.push(failed(row, Reason::MigrationFailed, transactional_message(row, desired)))
+                    assessment.findings.push(failed(row, Reason::MigrationFailed, transactional_message(row, desired)));
                 }
             }
         }
-        (TransactionMode::NonTransactional, RunOutcome::Failed | RunOutcome::Interrupted) => {
+        (TransactionMode::NonTransactional, RunOutcome::Failed | RunOutcome::Interrupted | RunOutcome::Running) => {
             if matches!(row.run.resolution, Some(Action::Retry | Action::Resume)) && migration.is_some() {
                 return;
             }
@@ -319,16 +320,15 @@ fn judge_failed(migration: Option<&Migration>, row: &Recorded, desired: &Desired
             if obstacle.is_none() {
                 offered.push(Action::Resume);
             }
-            match resolution(desired, row, &offered) {
-                Some(resolution) => assessment.amendments.push(resolve(row, resolution)),
-                None => {
-                    let reason = match row.run.outcome {
-                        RunOutcome::Interrupted => Reason::Interrupted,
-                        _ => Reason::NonTransactionalFailed,
-                    };
-                    let message = ways_out(row, obstacle.as_deref(), migration.is_some(), desired);
-                    assessment.findings.push(failed(row, reason, message));
-                }
+            if let Some(resolution) = resolution(desired, row, &offered) {
+                assessment.amendments.push(resolve(row, resolution));
+            } else {
+                let reason = match row.run.outcome {
+                    RunOutcome::Failed => Reason::NonTransactionalFailed,
+                    _ => Reason::Interrupted,
+                };
+                let message = ways_out(row, obstacle.as_deref(), migration.is_some(), desired);
+                assessment.findings.push(failed(row, reason, message));
             }
         }
     }
@@ -338,15 +338,8 @@ fn judge_without_file(row: &Recorded, desired: &Desired, assessment: &mut Assess
     if !matches!(row.state, State::Failed | State::Interrupted) || row.mode == TransactionMode::Transactional {
         return;
     }
-    if row.run.outcome == RunOutcome::Running {
-        let message = format!(
-            "{}_{} (run {}) was cut off, and its file is no longer in the source: put the file back",
-            row.version, row.name, row.run.id
-        );
-        assessment.findings.push(failed(row, Reason::Interrupted, message));
-    } else {
-        judge_failed(None, row, desired, assessment);
-    }
+    // Nobody can prove what a file did that isn't there: a person can.
+    judge_failed(None, row, desired, assessment);
 }
 
 /// Puts a pending migration into the plan, unless it stands for others that are applied.
@@ -536,7 +529,10 @@ fn transactional_message(row: &Recorded, desired: &Desired) -> String {
 }
 
 fn ways_out(row: &Recorded, obstacle: Option<&str>, has_file: bool, desired: &Desired) -> String {
-    let error = row.run.error.as_ref().map_or("no error was recorded", |error| &error.message);
+    let error = row.run.error.as_ref().map_or_else(
+        || format!("{}_{} was cut off, and nothing says how far the statement under way came", row.version, row.name),
+        |error| error.message.clone(),
+    );
     let mut offered = Vec::new();
     if has_file {
         offered.push(Action::Retry);

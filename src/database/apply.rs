@@ -1,6 +1,6 @@
 //! A transactional migration: the file and its history row commit together, in one message where the protocol allows.
 //!
-//! What was reached is counted by CommandComplete, so that an error after COMMIT's own is no failed migration.
+//! What was reached is counted by `CommandComplete`, so that an error after COMMIT's own is no failed migration.
 
 use std::{borrow::Cow, pin::pin};
 

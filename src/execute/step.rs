@@ -101,7 +101,7 @@ pub(super) async fn run_plan(
         }
         let Some(migration) = work.dir.get(&planned.version) else { continue };
         let recorded = history.migrations.iter().find(|row| row.version == planned.version);
-        let step = Step {
+        let attempt = Step {
             claim,
             writer: &writer,
             migration,
@@ -121,8 +121,8 @@ pub(super) async fn run_plan(
         }));
         let frame = Frame { begins: !single || index == 0, commits: !single || index + 1 == plan.steps.len() };
         let ended = match migration.mode {
-            TransactionMode::Transactional => step.transactional(work, history, frame, stop, running).await,
-            TransactionMode::NonTransactional => step.non_transactional(stop, running).await,
+            TransactionMode::Transactional => attempt.transactional(work, history, frame, stop, running).await,
+            TransactionMode::NonTransactional => attempt.non_transactional(stop, running).await,
         };
         match ended {
             Ended::Through => {
@@ -269,13 +269,13 @@ impl Step<'_> {
                     running.statement = u32::try_from(index + 1).unwrap_or(u32::MAX);
                 }
             });
-            let step = async {
+            let under_way = async {
                 match open.filter(|entry| entry.index == index) {
                     Some(entry) => journal.recover(entry).await,
                     None => journal.step(index).await,
                 }
             };
-            match supervise(self.claim, stop, running, false, step).await.value {
+            match supervise(self.claim, stop, running, false, under_way).await.value {
                 journal::Step::Done => {}
                 journal::Step::Lost(error) => {
                     return Ended::Failed(lost(
@@ -324,7 +324,7 @@ impl Step<'_> {
         let begin =
             self.writer.record(self.migration, &self.version, &self.inputs, RunRow::New(kind), 1, Outcome::Begun);
         let rows = session::query(client, &format!("BEGIN; {begin}")).await;
-        let begun = async {
+        let made = async {
             let rows = rows?;
             let run = rows.first().and_then(|row| row.get(0)).and_then(|id| id.parse().ok()).unwrap_or_default();
             if let Some(row) = resumed {
@@ -334,7 +334,7 @@ impl Step<'_> {
             Ok::<_, SqlError>(run)
         }
         .await;
-        let run = match begun {
+        let run = match made {
             Ok(run) => run,
             Err(error) => {
                 if !error.ends_session() {

@@ -91,20 +91,24 @@ impl Convention {
     /// Reads a comment that stands alone on its line, its dashes included.
     pub fn meaning<'a>(&self, comment: &'a str) -> Meaning<'a> {
         let content = comment.strip_prefix("--").unwrap_or(comment).trim();
-        if content.len() > 6 && content.is_char_boundary(6) && content[..6].eq_ignore_ascii_case("+goose") {
+        if content.get(..6).is_some_and(|word| word.eq_ignore_ascii_case("+goose")) {
             return Meaning::Refused(format!(
                 "this is a marker of goose, which format {} doesn't read: it would run the way down together with the way up",
                 self.name
             ));
         }
+        if let Some((word, rest)) = content.split_at_checked("rollback".len())
+            && word.eq_ignore_ascii_case("rollback")
+            && !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_')
+        {
+            let rest = rest.trim_start();
+            let is_marker = rest.is_empty() || rest.starts_with('(');
+            return if is_marker { Meaning::Rollback } else { Meaning::RollbackWithText };
+        }
         let key_end =
             content.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '-')).unwrap_or(content.len());
         let (key, rest) = content.split_at(key_end);
         let (key, rest) = (key.to_ascii_lowercase(), rest.trim_start());
-        if key == "rollback" {
-            let is_marker = rest.is_empty() || rest.starts_with('(');
-            return if is_marker { Meaning::Rollback } else { Meaning::RollbackWithText };
-        }
         match rest.strip_prefix(':') {
             Some(value) => self.pair(&key, value.trim()),
             None => self.without_colon(&key, rest),

@@ -1,6 +1,8 @@
 //! PostgreSQL's lexical rules: statements, what they are, and what can't run in a transaction.
 
 pub mod classify;
+#[cfg(test)]
+mod classify_tests;
 mod cross_check;
 #[cfg(test)]
 pub(crate) mod fragments;
@@ -8,9 +10,13 @@ pub mod lexer;
 pub mod position;
 pub mod rewrite;
 mod rules;
+#[cfg(test)]
+mod rules_tests;
 mod scan;
 mod session;
 pub mod split;
+#[cfg(test)]
+mod split_tests;
 mod tokens;
 
 use std::ops::Range;

@@ -1,5 +1,7 @@
 //! The rows that a run writes, as SQL. Every one of them proves the run's claim.
 
+use std::fmt::Write as _;
+
 use super::Tables;
 use crate::{
     core::{
@@ -224,7 +226,8 @@ impl Writer {
     #[must_use]
     pub fn resolve(&self, version: &str, run: i64, action: Action, said: &str) -> String {
         let mut sql = format!(
-            "UPDATE {table} SET \"set\" = {claim}, resolution = '{action:?}', resolved_by = {by}, \
+            "UPDATE {table} SET \"set\" = {claim}, outcome = CASE outcome WHEN 'running' THEN 'interrupted' ELSE outcome END, \
+             resolution = '{action:?}', resolved_by = {by}, \
              resolved_at = pg_catalog.clock_timestamp() WHERE id = {run};",
             table = self.tables.table("run"),
             claim = self.tables.claim(&self.token),
@@ -235,14 +238,15 @@ impl Writer {
             Action::MarkRolledBack => "state = 'rolled_back', applied_at = NULL, ",
             Action::Retry | Action::Resume | Action::AcceptChecksum => return sql,
         };
-        sql.push_str(&format!(
+        let _ = write!(
+            sql,
             "UPDATE {table} SET {state}applied_by = {by}, \"set\" = {claim} WHERE \"set\" = {set} AND version = {version};",
             table = self.tables.table("migration"),
             by = self.performed_by(),
             claim = self.tables.claim(&self.token),
             set = self.tables.set_literal(),
             version = quote::literal(version),
-        ));
+        );
         sql
     }
 

@@ -256,6 +256,28 @@ async fn dropping_and_detaching_are_proven_by_absence() {
     assert_eq!(fixture.ask("SELECT count(*) FROM pg_inherits WHERE inhparent = 'p'::regclass").await, "0");
 }
 
+/// Nobody can prove what a file did that is gone: a person can say.
+#[tokio::test]
+async fn a_run_whose_file_is_gone_can_still_be_marked() {
+    let mut fixture = Fixture::new().await;
+    fixture.apply(&[TABLE, INDEX]).await.is_up_to_date();
+    fixture
+        .run_sql(
+            "UPDATE dunlin.run SET outcome = 'running' WHERE version = '002';
+             UPDATE dunlin.migration SET state = 'interrupted' WHERE version = '002'",
+        )
+        .await;
+    let ran = fixture.apply(&[TABLE]).await;
+    assert_eq!(ran.finding().reason, Reason::Interrupted);
+    assert!(ran.finding().message.contains("002_index was cut off"), "{}", ran.finding().message);
+    fixture.resolve(failed_run(&ran), Action::MarkRolledBack);
+    fixture.apply(&[TABLE]).await.is_up_to_date();
+    assert_eq!(
+        fixture.ask("SELECT outcome || resolution FROM dunlin.run WHERE version = '002'").await,
+        "interruptedMarkRolledBack"
+    );
+}
+
 /// A block from BEGIN to COMMIT is one statement of the journal.
 #[tokio::test]
 async fn a_block_is_one_statement() {
