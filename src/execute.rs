@@ -1,4 +1,11 @@
 //! Lock → plan again under the lock → run → report. The only writer to a user's database.
+//!
+//! Whatever it is told, it believes the history alone, read under the lock.
+
+mod claim;
+mod describe;
+mod step;
+mod supervise;
 
 use tokio::sync::watch;
 
@@ -8,14 +15,23 @@ use crate::{
         desired::Desired,
         history::History,
         migration::{MigrationDir, Version},
-        outcome::Failure,
+        outcome::{Failure, Reason},
+        plan::{self, Assessment},
     },
-    database::parameters::Parameters,
+    database::{
+        connect::{self, Connection},
+        history::{Tables, read},
+        parameters::Parameters,
+        session::{self, SessionSql},
+    },
 };
+use claim::Claim;
 
 /// A session with a database that has been looked at: what `execute` goes on with.
 pub struct Session {
-    // filled in with the engine
+    connection: Connection,
+    sql: SessionSql,
+    tables: Tables,
 }
 
 /// What one execution is to do.
@@ -103,18 +119,103 @@ pub enum End {
     Failed(Failure),
 }
 
-/// Opens a session and reads the history. Reads only; makes nothing.
+/// Opens a session and reads the history. Reads only; makes nothing, and leaves no setting behind.
 ///
 /// # Errors
 /// A [`Failure`] whose reason is one of `WaitingForDatabase`, `AuthenticationFailed`, `TLSFailed`,
-/// `PermissionDenied`, `PoolerNotSupported`.
+/// `PermissionDenied`, `PoolerNotSupported`, `InvalidSpec`, `Retrying`.
 pub async fn observe(parameters: &Parameters, desired: &Desired) -> Result<(Session, History), Failure> {
-    let _ = (parameters, desired);
-    todo!()
+    let name = application_name(desired);
+    let connection = connect::connect(parameters, &name).await.map_err(Failure::from)?;
+    connection.server.require_writable().map_err(Failure::from)?;
+    let sql = SessionSql::new(&desired.session, &name, &connection);
+    let tables = Tables::new(&desired.history.schema, &desired.history.set);
+    let answer = session::query(&connection.client, &sql.look(&read::queries(&tables))).await;
+    let failed = answer.is_err();
+    let history = read::history(answer, &tables)?;
+    if failed {
+        let rollback = session::query(&connection.client, "ROLLBACK").await;
+        rollback.map_err(|error| error.into_failure("looking at the database", ""))?;
+    }
+    Ok((Session { connection, sql, tables }, history))
 }
 
 /// Takes the lock, plans again under it, and runs the plan.
-pub async fn execute(session: Session, work: Work<'_>, stop: watch::Receiver<Stop>, running: &watch::Sender<Option<Running>>) -> Report {
-    let _ = (&session, &work, stop, running);
-    todo!()
+pub async fn execute(
+    session: Session,
+    work: Work<'_>,
+    mut stop: watch::Receiver<Stop>,
+    running: &watch::Sender<Option<Running>>,
+) -> Report {
+    let mut report = Report { history: None, applied: Vec::new(), end: End::Finished };
+    match claim::take(session, &work).await {
+        Ok(mut claim) => {
+            report.end = run(&mut claim, &work, &mut stop, running, &mut report).await;
+            claim.release().await;
+        }
+        Err(failure) => report.end = End::Failed(failure),
+    }
+    running.send_replace(None);
+    report
+}
+
+/// Plans and runs until nothing is left to do: what one pass applied may let the next one record more.
+async fn run(
+    claim: &mut Claim,
+    work: &Work<'_>,
+    stop: &mut watch::Receiver<Stop>,
+    running: &watch::Sender<Option<Running>>,
+    report: &mut Report,
+) -> End {
+    loop {
+        let (history, assessment) = match look_again(claim, work).await {
+            Ok(seen) => seen,
+            Err(failure) => return End::Failed(failure),
+        };
+        report.history = Some(history.clone());
+        if *stop.borrow() != Stop::No {
+            return End::Stopped;
+        }
+        if !assessment.amendments.is_empty() {
+            if let Err(failure) = step::amend(claim, work, &history, &assessment).await {
+                return End::Failed(failure);
+            }
+            continue;
+        }
+        if !assessment.findings.is_empty() || assessment.plan.steps.is_empty() {
+            return End::Finished;
+        }
+        match step::run_plan(claim, work, &history, &assessment.plan, stop, running, &mut report.applied).await {
+            // The next pass reads the history that the report shows, and finds nothing more to do or a finding.
+            step::Ended::Through | step::Ended::Recorded => {}
+            step::Ended::Stopped => {
+                report.history = look_again(claim, work).await.ok().map(|(history, _)| history);
+                return End::Stopped;
+            }
+            step::Ended::Failed(failure) => {
+                report.history = look_again(claim, work).await.ok().map(|(history, _)| history);
+                return End::Failed(failure);
+            }
+        }
+    }
+}
+
+async fn look_again(claim: &Claim, work: &Work<'_>) -> Result<(History, Assessment), Failure> {
+    let answer = session::query(claim.client(), &read::queries(&claim.tables)).await;
+    let history = match answer {
+        Ok(rows) => read::history(Ok(rows), &claim.tables)?,
+        // Under the lock the tables are there: an absent one is no empty history.
+        Err(error) => return Err(error.into_failure("reading the history", "")),
+    };
+    let assessment = plan::plan(work.dir, &history, work.desired);
+    Ok((history, assessment))
+}
+
+fn application_name(desired: &Desired) -> String {
+    format!("dunlin/{}", desired.owner)
+}
+
+/// A session or claim that was lost under a run: what had not committed is rolled back, and the history will say.
+fn lost(what: &str, error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(Reason::Retrying, format!("{what}: {error}; it is tried again"))
 }

@@ -1,1 +1,91 @@
-//! Tracing.
+//! The log: on stderr, as text or as one JSON object a line, with times as in RFC 3339.
+//!
+//! Nothing is ever logged that may hold a secret; types that hold one print `…`.
+
+use std::io::{IsTerminal, stderr};
+
+use tracing_subscriber::{
+    EnvFilter,
+    filter::ParseError,
+    util::{SubscriberInitExt, TryInitError},
+};
+
+const DEFAULT_LEVEL: &str = "info";
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `--log-level` or `RUST_LOG` can't be understood.
+    #[error(
+        "{origin} {text:?} is no log level: use error, warn, info, debug or trace, or directives such as dunlin=debug"
+    )]
+    Level {
+        /// Where it was said.
+        origin: &'static str,
+        /// What was said.
+        text: String,
+        /// What is wrong with it.
+        #[source]
+        source: ParseError,
+    },
+    /// Something else has set up a log in this process.
+    #[error("the log is set up already")]
+    Twice(#[source] TryInitError),
+}
+
+/// Sets up the process's one log. The level given wins over `RUST_LOG`, which wins over `info`.
+///
+/// # Errors
+/// [`TelemetryError`] for a level that can't be understood, or a second call.
+pub fn init(level: Option<&str>, format: LogFormat) -> Result<(), TelemetryError> {
+    let filter = filter(level, std::env::var(EnvFilter::DEFAULT_ENV).ok())?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(stderr().is_terminal()).finish().try_init(),
+        LogFormat::Json => {
+            log.json().flatten_event(true).with_current_span(true).with_span_list(false).finish().try_init()
+        }
+    }
+    .map_err(TelemetryError::Twice)
+}
+
+fn filter(flag: Option<&str>, environment: Option<String>) -> Result<EnvFilter, TelemetryError> {
+    let (origin, text) = match (flag, environment.filter(|text| !text.trim().is_empty())) {
+        (Some(text), _) => ("--log-level", text.to_owned()),
+        (None, Some(text)) => (EnvFilter::DEFAULT_ENV, text),
+        (None, None) => ("default", DEFAULT_LEVEL.to_owned()),
+    };
+    EnvFilter::builder().parse(&text).map_err(|source| TelemetryError::Level { origin, text, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flag_wins_over_the_environment_which_wins_over_info() {
+        let said = |flag, environment: Option<&str>| {
+            filter(flag, environment.map(str::to_owned)).expect("all of these are levels").to_string()
+        };
+        assert_eq!(said(Some("debug"), Some("warn")), "debug");
+        assert_eq!(said(None, Some("dunlin=trace")), "dunlin=trace");
+        assert_eq!(said(None, Some("")), "info");
+        assert_eq!(said(None, None), "info");
+    }
+
+    #[test]
+    fn what_is_no_level_is_refused() {
+        let error = filter(Some("dunlin=loud"), None).expect_err("loud is no level").to_string();
+        assert!(error.starts_with("--log-level \"dunlin=loud\" is no log level"), "{error}");
+    }
+}

@@ -1,1 +1,91 @@
-//! cli
+//! The command line: one file a command, a thin shell over the same calls that the operator makes.
+//!
+//! It decides nothing that the core could decide, and turns every outcome into an exit code in [`exit`].
+
+pub mod args;
+mod crd;
+pub mod exit;
+mod operator;
+pub mod output;
+mod version;
+
+use std::ffi::OsString;
+
+use args::{Cli, Command, LogArgs, Program};
+use exit::Exit;
+
+/// Why a command didn't do what it was asked to. Each says what to try next.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// A flag that a later version honours.
+    #[error("{flag} is not supported yet: {instead}")]
+    NotSupportedYet {
+        /// The flag, as it was written.
+        flag: &'static str,
+        /// What to do instead.
+        instead: &'static str,
+    },
+    /// The log couldn't be set up.
+    #[error(transparent)]
+    Telemetry(#[from] crate::telemetry::TelemetryError),
+    /// stdout couldn't be written.
+    #[error("can't write to stdout: check where it leads to")]
+    Output(#[source] std::io::Error),
+    /// What was to be printed couldn't be put into words.
+    #[error("can't print the answer, which is a defect of Dunlin: please report it")]
+    Encode(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The runtime of the operator couldn't be started.
+    #[error("can't start the operator's threads: check the limits of this process")]
+    Runtime(#[source] std::io::Error),
+    /// The operator ended with an error.
+    #[error(transparent)]
+    Operator(#[from] crate::controller::Error),
+}
+
+/// Runs a command line, and tells errors on stderr.
+#[must_use]
+pub fn run(argv: impl IntoIterator<Item = OsString>) -> Exit {
+    let argv: Vec<OsString> = argv.into_iter().collect();
+    let program = Program::named(argv.first().map_or_else(|| "dunlin".as_ref(), OsString::as_os_str));
+    let cli = match program.parse(argv) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            // Whoever closed stdout or stderr doesn't want to read it.
+            let _ = error.print();
+            return exit;
+        }
+    };
+    match dispatch(cli) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            eprintln!("{}: {}", program.typed(), with_causes(&error));
+            Exit::Error
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<(), CliError> {
+    let Cli { command, log: LogArgs { log_level, log_format } } = cli;
+    crate::telemetry::init(log_level.as_deref(), log_format)?;
+    match command {
+        Command::Operator(args) => operator::run(args),
+        Command::Crd => crd::run(),
+        Command::Version(args) => version::run(&args),
+    }
+}
+
+/// The error and what caused it, each thing said once.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use sha2::{Digest as _, Sha256};
+
 /// One file of a source, unpacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BundleFile {
@@ -42,8 +44,23 @@ impl Bundle {
     ///
     /// # Errors
     /// [`DuplicateFile`] when one name comes with different bytes.
-    pub fn new(files: Vec<BundleFile>) -> Result<Self, DuplicateFile> {
-        todo!("{}", files.len())
+    pub fn new(mut files: Vec<BundleFile>) -> Result<Self, DuplicateFile> {
+        // The origin takes part, so that the answer doesn't depend on the order in which the sources were read.
+        files.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.origin.cmp(&b.origin)));
+        for pair in files.windows(2) {
+            if let [first, second] = pair
+                && first.name == second.name
+                && first.bytes != second.bytes
+            {
+                return Err(DuplicateFile {
+                    name: first.name.clone(),
+                    first: first.origin.clone(),
+                    second: second.origin.clone(),
+                });
+            }
+        }
+        files.dedup_by(|second, first| second.name == first.name);
+        Ok(Self { files })
     }
 
     /// The files, sorted by name.
@@ -56,23 +73,135 @@ impl Bundle {
     /// bytes in decimal, NUL, the bytes.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        todo!()
+        let mut hash = Sha256::new();
+        for BundleFile { name, bytes, origin: _ } in &self.files {
+            hash.update(name.as_bytes());
+            hash.update([0]);
+            hash.update(bytes.len().to_string().as_bytes());
+            hash.update([0]);
+            hash.update(bytes);
+        }
+        Digest(hash.finalize().into())
+    }
+}
+
+impl Digest {
+    /// SHA-256 of the bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+}
+
+impl Digest {
+    /// Takes a SHA-256 as it was computed.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("todo")
+        write!(f, "sha256:{}", hexadecimal(&self.0))
     }
 }
+
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
+
 impl std::str::FromStr for Digest {
     type Err = String;
-    fn from_str(_text: &str) -> Result<Self, String> {
-        todo!()
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unreadable = || format!("{text:?} is no digest: a digest is sha256: and 64 hexadecimal digits");
+        let digits = text.strip_prefix("sha256:").ok_or_else(unreadable)?.as_bytes();
+        let mut bytes = [0; 32];
+        if digits.len() != 64 {
+            return Err(unreadable());
+        }
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            let [high, low] = [pair[0], pair[1]].map(|digit| char::from(digit).to_digit(16));
+            let value = high.zip(low).map(|(high, low)| high * 16 + low).ok_or_else(unreadable)?;
+            *byte = u8::try_from(value).map_err(|_| unreadable())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(name: &str, bytes: &[u8], origin: &str) -> BundleFile {
+        BundleFile { name: name.into(), bytes: bytes.into(), origin: origin.into() }
+    }
+
+    /// The expected digits come from Python's hashlib over the bytes that the contract names.
+    #[test]
+    fn the_digest_is_the_one_that_the_contract_describes() {
+        let bundle = Bundle::new(vec![
+            file("002_b.sql", "-- é\r\nSELECT 2;\n".as_bytes(), "ConfigMap b"),
+            file("001_a.sql", b"SELECT 1;\n", "ConfigMap a"),
+        ])
+        .unwrap();
+        let expected = "sha256:1303dc44c4b4e3a27a51de7da96c1a7964022568147f47b1be5364cfd7d9f880";
+        assert_eq!(bundle.digest().to_string(), expected);
+        assert_eq!(expected.parse::<Digest>().unwrap(), bundle.digest());
+    }
+
+    #[test]
+    fn an_empty_bundle_has_the_digest_of_nothing() {
+        let expected = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(Bundle::default().digest().to_string(), expected);
+        assert_eq!(Digest::of(b"").to_string(), expected);
+    }
+
+    #[test]
+    fn files_are_sorted_bytewise_whatever_the_order_of_the_sources() {
+        let names = ["a.sql", "B.sql", "é.sql", "10.sql", "9.sql"];
+        let bundle = Bundle::new(names.iter().map(|name| file(name, b"x", "here")).collect()).unwrap();
+        let sorted: Vec<&str> = bundle.files().iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(sorted, ["10.sql", "9.sql", "B.sql", "a.sql", "é.sql"]);
+    }
+
+    #[test]
+    fn a_file_that_stands_in_two_places_with_the_same_bytes_is_one_file() {
+        let bundle = Bundle::new(vec![file("1_a.sql", b"x", "old"), file("1_a.sql", b"x", "new")]).unwrap();
+        assert_eq!(bundle.files().len(), 1);
+        assert_eq!(bundle.digest(), Bundle::new(vec![file("1_a.sql", b"x", "other")]).unwrap().digest());
+    }
+
+    #[test]
+    fn a_file_that_stands_in_two_places_with_other_bytes_is_refused_naming_both() {
+        let files = vec![file("1_a.sql", b"x", "ConfigMap b"), file("1_a.sql", b"y", "ConfigMap a")];
+        let error = Bundle::new(files).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "1_a.sql stands in ConfigMap a and, with other content, in ConfigMap b: remove one of the two"
+        );
+    }
+
+    #[test]
+    fn a_digest_is_read_in_either_case_and_nothing_else_is_a_digest() {
+        let digits = "AB".repeat(32);
+        assert_eq!(
+            format!("sha256:{digits}").parse::<Digest>().unwrap().to_string(),
+            format!("sha256:{}", "ab".repeat(32))
+        );
+        for wrong in
+            ["", "sha256:", &digits, "sha256:zz", &format!("sha256:{}é", "a".repeat(62)), &format!("md5:{digits}")]
+        {
+            assert!(wrong.parse::<Digest>().is_err(), "{wrong}");
+        }
     }
 }

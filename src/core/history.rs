@@ -1,6 +1,9 @@
 //! What the database says was done.
 
-use super::{desired::Action, migration::{Checksum, TransactionMode, Version}};
+use super::{
+    desired::Action,
+    migration::{Checksum, TransactionMode, Version},
+};
 
 /// One set's history, as one query reads it. An absent history (no tables, no row) is `History::default()`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -9,6 +12,19 @@ pub struct History {
     pub owner: Option<String>,
     /// The migrations that the database knows.
     pub migrations: Vec<Recorded>,
+    /// Transactional runs that were lost and rolled back, and are tried again under the same number.
+    pub retrying: Vec<Retrying>,
+}
+
+/// A row of `dunlin.run` whose outcome is `retrying`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retrying {
+    /// The migration.
+    pub version: Version,
+    /// The run's number.
+    pub run: i64,
+    /// Tries so far.
+    pub attempts: i64,
 }
 
 /// One row of `dunlin.migration`, with the run that made it what it is.
@@ -63,8 +79,8 @@ pub struct Run {
     pub error: Option<RunError>,
     /// Statements of a non-transactional run that are proven done.
     pub statements_done: u32,
-    /// Whether an earlier statement left state in the session that can't be made again, so that Resume isn't offered.
-    pub resumable: bool,
+    /// Hash over all statements that are proven done, for Resume over an unchanged prefix.
+    pub prefix: Option<String>,
     /// What a person decided.
     pub resolution: Option<Action>,
     /// When it ended, RFC 3339 in UTC.

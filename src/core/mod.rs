@@ -9,5 +9,7 @@ pub mod graph;
 pub mod history;
 pub mod migration;
 pub mod outcome;
+pub mod pace;
 pub mod plan;
+pub mod reference;
 pub mod sql;

@@ -2,6 +2,14 @@
 //!
 //! It knows neither Kubernetes nor the command line; `execute` is the only one that writes to a user's database with it.
 
+pub mod apply;
 pub mod connect;
+pub mod error;
+pub mod history;
+pub mod journal;
+pub mod lock;
 pub mod parameters;
+pub mod quote;
+pub mod recover;
+pub mod session;
 pub mod tls;

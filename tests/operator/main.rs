@@ -1,1 +1,7 @@
-fn main(){}
+//! The operator and its resource against a real API server (`tests/cluster`), and a real PostgreSQL where it takes one.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod crd;
+mod install;

@@ -1,1 +1,8 @@
-fn main(){}
+//! The engine and its connections against a real PostgreSQL.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod connection;
+mod engine;
+mod tls;

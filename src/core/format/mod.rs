@@ -1,14 +1,31 @@
 //! A bundle into a migration directory; one file a convention.
+//!
+//! The whole set is read, checked and ordered before anything runs, and everything that is wrong with it is said at once.
 
 pub mod dunlin;
+mod file;
+mod markers;
 pub mod metapg;
+mod problems;
+#[cfg(test)]
+mod tests;
 
-use super::{bundle::Bundle, migration::MigrationDir, outcome::Reason};
+use std::collections::HashMap;
+
+use file::{Draft, Reference};
+use problems::Problems;
+
+use super::{
+    bundle::{Bundle, BundleFile},
+    graph,
+    migration::{Migration, MigrationDir, Version, VersionKind},
+    outcome::Reason,
+};
 
 /// The convention by which files are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
-    /// Told from the files.
+    /// Told from the files: Dunlin's own, which reads Migretti's and metapg's too.
     #[default]
     Auto,
     /// Dunlin's own, a superset of Migretti's and metapg's.
@@ -27,10 +44,193 @@ pub struct SourceError {
     pub message: String,
 }
 
+/// A file whose name is a migration's, whatever it holds.
+struct Named<'a> {
+    file: &'a BundleFile,
+    version: Version,
+    name: &'a str,
+}
+
 /// Reads, checks and orders a whole bundle.
 ///
 /// # Errors
 /// [`SourceError`] for the first class of trouble by precedence, its message naming every place.
 pub fn read(bundle: &Bundle, format: Format) -> Result<MigrationDir, SourceError> {
-    todo!("{bundle:?} {format:?}")
+    let convention = match format {
+        Format::Auto | Format::Dunlin => &dunlin::DUNLIN,
+        Format::Metapg => &metapg::METAPG,
+    };
+    let mut problems = Problems::default();
+    let mut named = Vec::with_capacity(bundle.files().len());
+    let mut drafts = Vec::with_capacity(bundle.files().len());
+    if bundle.files().is_empty() {
+        problems.add(Reason::InvalidSource, "the source holds no migration file".into());
+    }
+    for file in bundle.files() {
+        let Some((version, name)) = file::named(file, convention, &mut problems) else { continue };
+        drafts.extend(file::read(file, (version.clone(), name), convention, &mut problems));
+        named.push(Named { file, version, name });
+    }
+    check_kinds(&named, &mut problems);
+    check_unique(&named, &mut problems);
+    let migrations = resolve(drafts, &named, &mut problems);
+    problems.into_result()?;
+    let mut problems = Problems::default();
+    let ordered = order(migrations, &mut problems);
+    problems.into_result()?;
+    Ok(MigrationDir::new(ordered))
+}
+
+/// One kind of version to a set: between two kinds there is no order that anybody means. A number of eight digits may be a
+/// date.
+fn check_kinds(named: &[Named], problems: &mut Problems) {
+    let first = |test: &dyn Fn(&Version) -> bool| named.iter().find(|named| test(&named.version));
+    let ulid = first(&|version| version.kind() == VersionKind::Ulid).map(|named| (named, "a ULID"));
+    let date = first(&|version| version.kind() == VersionKind::Date).map(|named| (named, "a date"));
+    let number = first(&|version| version.kind() == VersionKind::Number && !version.may_be_a_date());
+    let eight_digits = first(&|version| version.kind() == VersionKind::Number && version.may_be_a_date());
+    let number = number.map(|named| (named, "a number"));
+    let either = eight_digits.map(|named| (named, "a date"));
+    for (one, other) in [(ulid, date.or(number).or(either)), (date, number)] {
+        if let (Some((one, one_kind)), Some((other, other_kind))) = (one, other) {
+            problems.add(
+                Reason::InvalidSource,
+                format!(
+                    "the versions are of two kinds: that of {} is {one_kind}, that of {} {other_kind}; one set has one kind",
+                    one.file.name, other.file.name
+                ),
+            );
+        }
+    }
+}
+
+fn check_unique(named: &[Named], problems: &mut Problems) {
+    let mut first: HashMap<&Version, &Named> = HashMap::new();
+    for this in named {
+        let Some(other) = first.get(&this.version) else {
+            first.insert(&this.version, this);
+            continue;
+        };
+        problems.add(
+            Reason::DuplicateVersion,
+            format!(
+                "{} ({}) and {} ({}) have the same version: give one of them another",
+                other.file.name, other.file.origin, this.file.name, this.file.origin
+            ),
+        );
+    }
+}
+
+/// Turns references into versions of the set.
+fn resolve(drafts: Vec<Draft>, named: &[Named], problems: &mut Problems) -> Vec<(Migration, Vec<Reference>)> {
+    let known: HashMap<&Version, &Named> = named.iter().map(|named| (&named.version, named)).collect();
+    // Who needs a migration that was replaced needs the one that stands for it.
+    let replacing: HashMap<Version, Version> = drafts
+        .iter()
+        .flat_map(|draft| {
+            draft.replaces.iter().map(|reference| (reference.version.clone(), draft.migration.version.clone()))
+        })
+        .collect();
+    let mut resolved = Vec::with_capacity(drafts.len());
+    for Draft { mut migration, depends, replaces } in drafts {
+        let place = |reference: &Reference| (reference.location.line, reference.location.column);
+        for reference in &depends {
+            let (line, column) = place(reference);
+            let found = known.get(&reference.version);
+            if let Some(found) = found {
+                if let Some(message) = misnamed(reference, found) {
+                    problems.at(&migration.file, line, column, &message);
+                }
+                migration.depends.push(found.version.clone());
+            } else if let Some(version) = replacing.get(&reference.version) {
+                migration.depends.push(version.clone());
+            } else {
+                let close = if problems.is_full() { String::new() } else { close(reference, named) };
+                let message = format!("depends on {}, which isn't in the source{close}", reference.text);
+                problems.at(&migration.file, line, column, &message);
+            }
+        }
+        for reference in &replaces {
+            let (line, column) = place(reference);
+            if reference.version == migration.version {
+                problems.at(
+                    &migration.file,
+                    line,
+                    column,
+                    "a migration can't replace itself: remove it from `-- replaces:`",
+                );
+            }
+            let found = known.get(&reference.version);
+            if let Some(message) = found.and_then(|found| misnamed(reference, found)) {
+                problems.at(&migration.file, line, column, &message);
+            }
+            migration.replaces.push(found.map_or_else(|| reference.version.clone(), |found| found.version.clone()));
+        }
+        for list in [&mut migration.depends, &mut migration.replaces] {
+            list.sort();
+            list.dedup();
+        }
+        resolved.push((migration, depends));
+    }
+    resolved
+}
+
+/// A reference with a name must name the file.
+fn misnamed(reference: &Reference, found: &Named) -> Option<String> {
+    let name = reference.name.as_deref()?;
+    (name != found.name).then(|| format!("{} is named, but that version's file is {}", reference.text, found.file.name))
+}
+
+/// Up to three files that may have been meant.
+fn close(reference: &Reference, named: &[Named]) -> String {
+    let mut close: Vec<(usize, &str)> = Vec::new();
+    for Named { file, version, name } in named {
+        let stem = file.name.strip_suffix(".sql").unwrap_or(&file.name);
+        let distance =
+            markers::distance(&reference.text, stem).min(markers::distance(&reference.text, version.as_str()));
+        if reference.name.as_deref() == Some(*name) {
+            close.push((0, stem));
+        } else if distance <= 2 && distance < reference.text.len() {
+            close.push((distance, stem));
+        }
+    }
+    close.sort_unstable();
+    let stems: Vec<&str> = close.into_iter().take(3).map(|(_, stem)| stem).collect();
+    if stems.is_empty() { String::new() } else { format!("; did you mean {}?", stems.join(" or ")) }
+}
+
+/// Dependencies first, then by version.
+fn order(mut migrations: Vec<(Migration, Vec<Reference>)>, problems: &mut Problems) -> Vec<Migration> {
+    migrations.sort_by(|(one, _), (other, _)| one.version.cmp(&other.version));
+    let places: HashMap<&Version, usize> =
+        migrations.iter().enumerate().map(|(place, (migration, _))| (&migration.version, place)).collect();
+    let depends: Vec<Vec<usize>> = migrations
+        .iter()
+        .map(|(migration, _)| migration.depends.iter().filter_map(|version| places.get(version).copied()).collect())
+        .collect();
+    match graph::order(&depends) {
+        Ok(order) => {
+            let mut slots: Vec<Option<Migration>> =
+                migrations.into_iter().map(|(migration, _)| Some(migration)).collect();
+            order.into_iter().filter_map(|place| slots[place].take()).collect()
+        }
+        Err(cycles) => {
+            for cycle in cycles {
+                let around = cycle.iter().chain(cycle.first());
+                let versions: Vec<&str> = around.map(|&place| migrations[place].0.version.as_str()).collect();
+                let lines = cycle.iter().filter_map(|&place| {
+                    let (migration, references) = &migrations[place];
+                    let line = references.first()?.location.line;
+                    Some(format!("{}:{line}", migration.file))
+                });
+                let message = format!(
+                    "{}: each depends on the next; remove one of `-- depends:` in {}",
+                    versions.join(" -> "),
+                    lines.collect::<Vec<_>>().join(", ")
+                );
+                problems.add(Reason::DependencyCycle, message);
+            }
+            Vec::new()
+        }
+    }
 }

@@ -1,12 +1,31 @@
 //! PostgreSQL's lexical rules: statements, what they are, and what can't run in a transaction.
 
 pub mod classify;
+#[cfg(test)]
+mod classify_tests;
+mod cross_check;
+#[cfg(test)]
+pub(crate) mod fragments;
 pub mod lexer;
+pub mod position;
+pub mod rewrite;
+mod rules;
+#[cfg(test)]
+mod rules_tests;
+mod scan;
+mod session;
 pub mod split;
+#[cfg(test)]
+mod split_tests;
+mod tokens;
 
 use std::ops::Range;
 
-pub use classify::{Alone, Kind, SessionEffect};
+pub use classify::{Alone, Kind, QualifiedName, SessionEffect};
+pub(crate) use scan::{Found, Next, scan};
+pub use split::Problem;
+
+use super::migration::TransactionMode;
 
 /// A section split into statements; empty statements are not in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -18,6 +37,9 @@ pub struct Script {
     pub own_transaction: Option<OwnTransaction>,
     /// Byte ranges of psql lines that are accepted and not sent (`\restrict`, `\unrestrict`).
     pub skipped: Vec<Range<usize>>,
+    /// Whether a statement turns `standard_conforming_strings` off: what follows it is read otherwise, so the section
+    /// can't be one message.
+    pub standard_conforming_strings_off: bool,
 }
 
 /// The file is a transaction itself.
@@ -42,4 +64,47 @@ pub struct Statement {
     pub kind: Kind,
     /// What it leaves in the session.
     pub session: SessionEffect,
+}
+
+/// Whose word on the boundaries of statements counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Boundaries {
+    /// Two readers must agree: our own, and a grammar of PostgreSQL.
+    CrossChecked,
+    /// `-- migrate: trust-splitter`: our own alone.
+    Trusted,
+}
+
+impl Script {
+    /// Splits a section and holds it against the rules of its mode.
+    ///
+    /// A transactional section may be a transaction itself; in a non-transactional one, which alone is split when it
+    /// runs, a block from BEGIN to COMMIT becomes one statement.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, in order.
+    pub fn read(text: &str, mode: TransactionMode, boundaries: Boundaries) -> Result<Self, Vec<Problem>> {
+        let script = split::split(text)?;
+        match mode {
+            TransactionMode::Transactional => rules::transactional(script, text),
+            TransactionMode::NonTransactional => {
+                if boundaries == Boundaries::CrossChecked {
+                    cross_check::cross_check(&script, text).map_err(|problem| vec![problem])?;
+                }
+                rules::non_transactional(script, text)
+            }
+        }
+    }
+
+    /// Whether a statement carries data of `COPY … FROM stdin`.
+    #[must_use]
+    pub fn has_copy_data(&self) -> bool {
+        self.statements.iter().any(|statement| statement.copy_data.is_some())
+    }
+
+    /// Whether a statement turns `standard_conforming_strings` off, so that the section must go statement by statement.
+    #[must_use]
+    pub fn has_standard_conforming_strings_set(&self) -> bool {
+        self.standard_conforming_strings_off
+    }
 }

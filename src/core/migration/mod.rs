@@ -1,35 +1,14 @@
 //! A migration and a set of them: parsed, checked, sorted and unique by construction.
 
-use std::fmt;
+mod version;
 
-use super::sql::Script;
+use std::collections::HashMap;
 
-/// What a file's name begins with, and what orders migrations.
-///
-/// Equality and order follow the value, not the spelling: `1` and `001` are the same version; `20260215` stands
-/// before `20260215_02`. The spelling is kept for the history and for messages.
-#[derive(Clone)]
-pub struct Version {
-    text: String,
-    key: VersionKey,
-}
+use sha2::{Digest as _, Sha256};
 
-/// The kind of a version; a set holds one kind (date forms and 8-digit numbers are one kind).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VersionKind {
-    /// 26 Crockford characters.
-    Ulid,
-    /// `\d{8}_\d{6}` or `\d{8}_\d{2}`.
-    Date,
-    /// `\d+`.
-    Number,
-}
+pub use version::{Version, VersionKind, split_file_name};
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum VersionKey {
-    // whoever fills this in decides; it must make Ord and Eq right
-    Todo(String),
-}
+use super::{bundle::hexadecimal, sql::Script};
 
 /// SHA-256 of an up section with its line endings normalized: 64 hexadecimal digits in the history and in messages.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -68,7 +47,7 @@ pub struct Migration {
     pub file: String,
     /// Where the file was found, for messages.
     pub origin: String,
-    /// Free text of `-- description:`.
+    /// Free text of `-- description:`, else the title of `-- migration:`.
     pub description: Option<String>,
     /// Versions this one needs, resolved.
     pub depends: Vec<Version>,
@@ -86,47 +65,49 @@ pub struct Migration {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MigrationDir {
     migrations: Vec<Migration>,
-}
-
-impl Version {
-    /// Parses the version alone, as it is spelled in `depends`, `target` or a resolution.
-    ///
-    /// # Errors
-    /// A sentence saying what a version looks like.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        todo!("{text}")
-    }
-    /// The version as the file or the history spells it.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-    /// Which kind it is.
-    #[must_use]
-    pub fn kind(&self) -> VersionKind {
-        todo!()
-    }
+    positions: HashMap<Version, usize>,
 }
 
 impl MigrationDir {
+    /// Takes migrations of unique versions in the order in which they run; [`super::format::read`] sees to both.
+    pub(crate) fn new(migrations: Vec<Migration>) -> Self {
+        let positions = migrations.iter().enumerate().map(|(at, migration)| (migration.version.clone(), at)).collect();
+        Self { migrations, positions }
+    }
+
     /// The migrations in the order in which they run.
     #[must_use]
     pub fn migrations(&self) -> &[Migration] {
         &self.migrations
     }
+
     /// The migration of that version.
     #[must_use]
     pub fn get(&self, version: &Version) -> Option<&Migration> {
-        todo!("{version}")
+        self.migrations.get(self.position(version)?)
     }
+
     /// The place of that version in the order in which they run, from 0.
     #[must_use]
     pub fn position(&self, version: &Version) -> Option<usize> {
-        todo!("{version}")
+        self.positions.get(version).copied()
     }
 }
 
 impl Checksum {
+    /// SHA-256 of the text with CRLF turned into LF.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let mut hash = Sha256::new();
+        let mut rest = text;
+        while let Some(at) = rest.find("\r\n") {
+            hash.update(&rest[..at]);
+            rest = &rest[at + 1..];
+        }
+        hash.update(rest);
+        Self(hexadecimal(&hash.finalize()))
+    }
+
     /// Takes a checksum as the history holds it.
     #[must_use]
     pub fn from_history(text: String) -> Self {
@@ -139,34 +120,17 @@ impl Checksum {
     }
 }
 
-impl PartialEq for Version {
-    fn eq(&self, other: &Self) -> bool {
-        self.key == other.key
-    }
-}
-impl Eq for Version {}
-impl PartialOrd for Version {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Version {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key.cmp(&other.key)
-    }
-}
-impl std::hash::Hash for Version {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.key.hash(state);
-    }
-}
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-impl fmt::Debug for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// M11: line endings don't change a checksum. The digits come from Python's hashlib.
+    #[test]
+    fn a_checksum_is_of_the_text_with_its_line_endings_normalized() {
+        let expected = "370b989ee10267f1dada50c5e00031ad36bc446086948c4dc2844a7b602bf7f7";
+        for text in ["SELECT 1;\n\nSELECT 2;\n", "SELECT 1;\r\n\r\nSELECT 2;\r\n", "SELECT 1;\n\r\nSELECT 2;\n"] {
+            assert_eq!(Checksum::of(text).as_str(), expected);
+        }
+        assert_ne!(Checksum::of("SELECT 1;\r\rSELECT 2;").as_str(), Checksum::of("SELECT 1;\n\nSELECT 2;").as_str());
     }
 }

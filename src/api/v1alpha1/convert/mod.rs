@@ -1,0 +1,143 @@
+//! From what stands in a MigrationSet to what the core works with, or everything that is wrong with it.
+//!
+//! Every field is taken apart by name, so that a new one can't be forgotten: what isn't honoured is refused.
+
+mod policy;
+mod problems;
+mod references;
+mod resolutions;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+
+use super::{
+    duration::parse_duration,
+    spec::{MigrationSet, MigrationSetSpec},
+};
+use crate::core::{
+    desired::{Desired, Owner, SessionSettings},
+    reference::{DatabaseRef, SourceRef},
+};
+use problems::Problems;
+pub use problems::{InvalidSpec, Problem};
+
+/// The annotation that decides about a run: `<run>=<action>`.
+pub const RESOLVE_ANNOTATION: &str = "dunlin.dev/resolve";
+
+/// A MigrationSet, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parsed {
+    /// What the engine is to do.
+    pub desired: Desired,
+    /// Where the connection parameters are.
+    pub database: DatabaseRef,
+    /// Where the migration files are.
+    pub source: SourceRef,
+}
+
+/// Reads what the engine is to do out of a MigrationSet.
+///
+/// # Errors
+/// [`InvalidSpec`] with every field that can't be honoured.
+pub fn desired(set: &MigrationSet) -> Result<Desired, InvalidSpec> {
+    parse(set).map(|parsed| parsed.desired)
+}
+
+impl TryFrom<&MigrationSet> for Desired {
+    type Error = InvalidSpec;
+
+    fn try_from(set: &MigrationSet) -> Result<Self, InvalidSpec> {
+        desired(set)
+    }
+}
+
+/// Reads a MigrationSet: what to do, and what it refers to.
+///
+/// # Errors
+/// [`InvalidSpec`] with every field that can't be honoured.
+pub fn parse(set: &MigrationSet) -> Result<Parsed, InvalidSpec> {
+    let mut problems = Problems::default();
+    let owner = Owner { namespace: set.namespace().unwrap_or_default(), name: set.name_any() };
+    let MigrationSetSpec {
+        suspend,
+        database,
+        source,
+        history,
+        target,
+        policy,
+        approval,
+        resolutions,
+        variables,
+        seeds,
+        hooks,
+        interval,
+    } = &set.spec;
+
+    let (database, role, search_path) = references::read_database(database, &mut problems);
+    let (source, digest, format) = references::read_source(source, &mut problems);
+    let history = policy::read_history(history, &owner.name, &mut problems);
+    if target != "latest" {
+        problems.add("spec.target", format!("{target:?} is not supported yet: only latest is"));
+    }
+    let (policy, patience) = policy::read_policy(policy, &mut problems);
+    policy::read_approval(approval, &mut problems);
+    let mut resolutions = resolutions::read_resolutions(resolutions, &mut problems);
+    resolutions.extend(resolutions::read_annotation(set, &mut problems));
+    for index in 0..variables.len() {
+        problems.add(format!("spec.variables[{index}]"), "variables are not supported yet: remove it");
+    }
+    if seeds.is_some() {
+        problems.add("spec.seeds", "seeds are not supported yet: remove it");
+    }
+    if let Some(hooks) = hooks {
+        policy::refuse_hooks(hooks, &mut problems);
+    }
+    let interval = problems.take("spec.interval", parse_duration(interval)).unwrap_or_default();
+    if interval < Duration::from_secs(1) && !problems.about("spec.interval") {
+        problems.add("spec.interval", "shorter than a second: write a duration from 1s to 24h");
+    }
+
+    match (source, problems.0.is_empty()) {
+        (Some(source), true) => Ok(Parsed {
+            desired: Desired {
+                owner,
+                generation: set.metadata.generation.unwrap_or_default(),
+                suspend: *suspend,
+                digest,
+                format,
+                history,
+                session: SessionSettings {
+                    role,
+                    search_path,
+                    lock_timeout_ms: patience.lock_timeout_ms,
+                    statement_timeout_ms: patience.statement_timeout_ms,
+                    lock_retries: patience.lock_retries,
+                },
+                policy,
+                resolutions,
+                interval,
+            },
+            database,
+            source,
+        }),
+        _ => Err(InvalidSpec { problems: problems.0 }),
+    }
+}
+
+impl MigrationSet {
+    /// Where the migration files are, whatever else is wrong with the spec: for an index from ConfigMaps to the sets
+    /// that read them. None where the spec doesn't say it, which [`parse`] reports.
+    #[must_use]
+    pub fn source_ref(&self) -> Option<SourceRef> {
+        references::read_source(&self.spec.source, &mut Problems::default()).0
+    }
+
+    /// Where the connection parameters are, whatever else is wrong with the spec.
+    #[must_use]
+    pub fn database_ref(&self) -> DatabaseRef {
+        references::read_database(&self.spec.database, &mut Problems::default()).0
+    }
+}

@@ -1,0 +1,75 @@
+//! `spec.resolutions` and the annotation that does the same: what a person decided.
+
+use kube::ResourceExt;
+
+use super::{
+    super::{
+        policy::{ResolutionAction, ResolutionSpec},
+        spec::MigrationSet,
+    },
+    RESOLVE_ANNOTATION,
+    problems::Problems,
+};
+use crate::core::{
+    desired::{Action, Resolution},
+    migration::Version,
+};
+
+pub(super) fn read_resolutions(resolutions: &[ResolutionSpec], problems: &mut Problems) -> Vec<Resolution> {
+    let mut read = Vec::with_capacity(resolutions.len());
+    for (index, ResolutionSpec { version, run, action }) in resolutions.iter().enumerate() {
+        let by = format!("spec.resolutions[{index}]");
+        let version = problems.take(&format!("{by}.version"), Version::parse(version));
+        if *run < 1 {
+            problems.add(format!("{by}.run"), format!("{run} is no run: they are counted from 1"));
+        }
+        read.extend(version.map(|version| Resolution {
+            version: Some(version),
+            run: *run,
+            action: core_action(*action),
+            by,
+        }));
+    }
+    read
+}
+
+fn core_action(action: ResolutionAction) -> Action {
+    match action {
+        ResolutionAction::Retry => Action::Retry,
+        ResolutionAction::Resume => Action::Resume,
+        ResolutionAction::MarkApplied => Action::MarkApplied,
+        ResolutionAction::MarkRolledBack => Action::MarkRolledBack,
+        ResolutionAction::AcceptChecksum => Action::AcceptChecksum,
+    }
+}
+
+pub(super) fn read_annotation(set: &MigrationSet, problems: &mut Problems) -> Option<Resolution> {
+    let text = set.annotations().get(RESOLVE_ANNOTATION)?;
+    let path = format!("annotation {RESOLVE_ANNOTATION}");
+    let decided = text.split_once('=').and_then(|(run, action)| {
+        let run = run.trim().parse::<i64>().ok().filter(|run| *run >= 1)?;
+        Some(Resolution { version: None, run, action: core_action(read_action(action.trim())?), by: path.clone() })
+    });
+    if decided.is_none() {
+        problems.add(
+            path,
+            format!(
+                "{text:?} decides nothing: write <run>=<action>, such as 7=Retry, with Retry, Resume, MarkApplied, \
+                 MarkRolledBack or AcceptChecksum"
+            ),
+        );
+    }
+    decided
+}
+
+fn read_action(text: &str) -> Option<ResolutionAction> {
+    [
+        ResolutionAction::Retry,
+        ResolutionAction::Resume,
+        ResolutionAction::MarkApplied,
+        ResolutionAction::MarkRolledBack,
+        ResolutionAction::AcceptChecksum,
+    ]
+    .into_iter()
+    .find(|action| format!("{action:?}") == text)
+}

@@ -1,0 +1,301 @@
+//! What a MigrationSet comes to, and what is refused.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::core::{
+    desired::{Action, HistoryLocation, OnChecksumDrift, OnMissing, OutOfOrder, Policy, Resolution, TransactionScope},
+    format::Format,
+    migration::Version,
+    outcome::{Failure, Reason},
+    reference::{LabelSelector, Requirement, SecretKey, SecretKeys, TlsMode, TlsRef},
+};
+
+fn set(spec: &Value) -> MigrationSet {
+    annotated(spec, &json!({}))
+}
+
+fn annotated(spec: &Value, annotations: &Value) -> MigrationSet {
+    let mut whole = json!({
+        "apiVersion": "dunlin.dev/v1alpha1",
+        "kind": "MigrationSet",
+        "metadata": {"name": "till", "namespace": "shop", "generation": 4, "annotations": annotations},
+        "spec": {"database": {"secretRef": {"name": "db"}}, "source": {"configMaps": [{"name": "files"}]}},
+    });
+    for (name, value) in spec.as_object().expect("a spec is an object") {
+        whole["spec"][name] = value.clone();
+    }
+    serde_json::from_value(whole).expect("the types read it")
+}
+
+fn problems(spec: &Value) -> Vec<String> {
+    let invalid = parse(&set(spec)).expect_err("something is wrong with it");
+    invalid.problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_least_that_a_set_says_comes_to_the_defaults() {
+    let parsed = parse(&set(&json!({}))).expect("nothing is wrong with it");
+    let expected = Parsed {
+        desired: Desired {
+            owner: Owner { namespace: "shop".into(), name: "till".into() },
+            generation: 4,
+            suspend: false,
+            digest: None,
+            format: Format::Auto,
+            history: HistoryLocation { schema: "dunlin".into(), set: "till".into(), lock_id: None, take_over: None },
+            session: SessionSettings {
+                role: None,
+                search_path: Vec::new(),
+                lock_timeout_ms: 3_000,
+                statement_timeout_ms: 0,
+                lock_retries: 10,
+            },
+            policy: Policy {
+                out_of_order: OutOfOrder::Deny,
+                on_checksum_drift: OnChecksumDrift::Block,
+                on_missing: OnMissing::Block,
+                transaction: TransactionScope::PerMigration,
+            },
+            resolutions: Vec::new(),
+            interval: Duration::from_mins(10),
+        },
+        database: DatabaseRef { secret: "db".into(), keys: SecretKeys::default(), tls: TlsRef::default() },
+        source: SourceRef::ConfigMaps(vec!["files".into()]),
+    };
+    assert_eq!(parsed, expected);
+}
+
+/// M03, M04: the Secret and its keys are named, and the lock of another tool can be held as well.
+#[test]
+fn everything_that_works_arrives() {
+    let spec = json!({
+        "suspend": true,
+        "database": {
+            "secretRef": {"name": "db", "keys": {"uri": "DATABASE_URL", "password": "PGPASSWORD"}},
+            "tls": {"mode": "verify-full", "caSecretRef": {"name": "ca"}, "clientSecretRef": {"name": "client"}},
+            "role": "owner",
+            "searchPath": ["app", "public"],
+        },
+        "source": {"configMaps": [{"name": "b"}, {"name": "a"}, {"name": "b"}], "format": "Metapg"},
+        "history": {"schema": "mine", "set": "shop", "lockId": -3, "takeOver": "old-ns/shop"},
+        "policy": {
+            "outOfOrder": "Allow", "onChecksumDrift": "Report", "onMissing": "Ignore", "onSchemaDrift": "Ignore",
+            "transaction": "Single", "lockTimeout": "500ms", "statementTimeout": "1h30m", "lockRetries": 0,
+        },
+        "interval": "1m",
+    });
+    let Parsed { desired, database, source } = parse(&set(&spec)).expect("all of it works");
+    assert!(desired.suspend);
+    assert_eq!(desired.format, Format::Metapg);
+    assert_eq!(
+        desired.history,
+        HistoryLocation {
+            schema: "mine".into(),
+            set: "shop".into(),
+            lock_id: Some(-3),
+            take_over: Some(Owner { namespace: "old-ns".into(), name: "shop".into() }),
+        }
+    );
+    assert_eq!(
+        desired.session,
+        SessionSettings {
+            role: Some("owner".into()),
+            search_path: vec!["app".into(), "public".into()],
+            lock_timeout_ms: 500,
+            statement_timeout_ms: 5_400_000,
+            lock_retries: 0,
+        }
+    );
+    assert_eq!(
+        desired.policy,
+        Policy {
+            out_of_order: OutOfOrder::Allow,
+            on_checksum_drift: OnChecksumDrift::Report,
+            on_missing: OnMissing::Ignore,
+            transaction: TransactionScope::Single,
+        }
+    );
+    assert_eq!(desired.interval, Duration::from_mins(1));
+    assert_eq!(
+        database,
+        DatabaseRef {
+            secret: "db".into(),
+            keys: SecretKeys {
+                uri: Some("DATABASE_URL".into()),
+                password: Some("PGPASSWORD".into()),
+                ..SecretKeys::default()
+            },
+            tls: TlsRef {
+                mode: Some(TlsMode::VerifyFull),
+                ca: Some(SecretKey { secret: "ca".into(), key: "ca.crt".into() }),
+                client_secret: Some("client".into()),
+            },
+        }
+    );
+    assert_eq!(source, SourceRef::ConfigMaps(vec!["a".into(), "b".into()]), "sorted, each once");
+}
+
+#[test]
+fn what_is_not_supported_yet_is_refused_by_its_field_and_never_ignored() {
+    let digest = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let table = [
+        (
+            json!({"database": {"secretRef": {"name": "db"}, "directSecretRef": {"name": "x"}}}),
+            "spec.database.directSecretRef",
+        ),
+        (json!({"source": {"configMaps": [{"name": "a"}], "format": "Goose"}}), "spec.source.format"),
+        (json!({"source": {"configMaps": [{"name": "a"}], "format": "Drizzle"}}), "spec.source.format"),
+        (json!({"history": {"baseline": "003"}}), "spec.history.baseline"),
+        (json!({"history": {"adopt": {"from": "Flyway"}}}), "spec.history.adopt"),
+        (json!({"target": "none"}), "spec.target"),
+        (json!({"target": "003"}), "spec.target"),
+        (json!({"policy": {"rollback": "Allow"}}), "spec.policy.rollback"),
+        (json!({"policy": {"onMissing": "Rollback"}}), "spec.policy.onMissing"),
+        (json!({"policy": {"onSchemaDrift": "Block"}}), "spec.policy.onSchemaDrift"),
+        (json!({"policy": {"schemaDriftIgnore": ["table public.x"]}}), "spec.policy.schemaDriftIgnore"),
+        (json!({"approval": {"required": "Destructive"}}), "spec.approval.required"),
+        (json!({"approval": {"required": "Always"}}), "spec.approval.required"),
+        (json!({"approval": {"plan": digest}}), "spec.approval.plan"),
+        (json!({"variables": [{"name": "tenant", "value": "x"}]}), "spec.variables[0]"),
+        (json!({"seeds": {"configMaps": [{"name": "seeds"}]}}), "spec.seeds"),
+        (json!({"hooks": {"preApply": [{"sql": "SELECT 1"}]}}), "spec.hooks.preApply[0]"),
+        (json!({"hooks": {"postApply": [{"sql": "SELECT 1"}]}}), "spec.hooks.postApply[0]"),
+        (json!({"hooks": {"preRollback": [{"sql": "SELECT 1"}]}}), "spec.hooks.preRollback[0]"),
+        (json!({"hooks": {"postRollback": [{"sql": "SELECT 1"}]}}), "spec.hooks.postRollback[0]"),
+        (json!({"hooks": {"onFailure": [{"sql": "SELECT 1"}]}}), "spec.hooks.onFailure[0]"),
+    ];
+    for (spec, path) in table {
+        let problems = problems(&spec);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with(&format!("{path}: ")), "{problems:?}");
+        assert!(problems[0].contains("not supported yet"), "{problems:?}");
+    }
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once_in_the_order_of_the_fields() {
+    let spec = json!({
+        "source": {"configMaps": []},
+        "history": {"takeOver": "nobody"},
+        "target": "none",
+        "policy": {"lockTimeout": "soon", "statementTimeout": "600h", "lockRetries": -1},
+        "interval": "999ms",
+    });
+    let invalid = parse(&set(&spec)).expect_err("nearly all of it is wrong");
+    let failure = Failure::from(invalid);
+    assert_eq!(failure.reason, Reason::InvalidSpec);
+    let expected = [
+        "spec.source: name exactly one kind of source: configMaps or configMapSelector",
+        "spec.history.takeOver: \"nobody\" names no owner: write namespace/name, as the message of Conflict does",
+        "spec.target: \"none\" is not supported yet: only latest is",
+        "spec.policy.lockTimeout: \"soon\" is no duration: write one such as 10m, 1h30m, 3s or 500ms",
+        "spec.policy.statementTimeout: \"600h\" is longer than PostgreSQL can count: write at most 576h",
+        "spec.policy.lockRetries: is below 0",
+        "spec.interval: shorter than a second: write a duration from 1s to 24h",
+    ];
+    assert_eq!(failure.message, expected.join("; "));
+}
+
+#[test]
+fn a_source_is_of_exactly_one_kind() {
+    let both = json!({"configMaps": [{"name": "a"}], "configMapSelector": {"matchLabels": {"app": "shop"}}});
+    for source in [json!({}), both] {
+        assert_eq!(
+            problems(&json!({"source": source})),
+            ["spec.source: name exactly one kind of source: configMaps or configMapSelector"]
+        );
+    }
+}
+
+#[test]
+fn a_selector_takes_labels_and_expressions_together() {
+    let source = json!({"configMapSelector": {
+        "matchLabels": {"app": "shop"},
+        "matchExpressions": [
+            {"key": "tier", "operator": "In", "values": ["db", "web"]},
+            {"key": "stage", "operator": "NotIn", "values": ["dev"]},
+            {"key": "team", "operator": "Exists"},
+            {"key": "retired", "operator": "DoesNotExist"},
+        ],
+    }});
+    let parsed = parse(&set(&json!({"source": source}))).expect("it is a selector");
+    let expected = LabelSelector::new(vec![
+        Requirement::In("app".into(), vec!["shop".into()]),
+        Requirement::In("tier".into(), vec!["db".into(), "web".into()]),
+        Requirement::NotIn("stage".into(), vec!["dev".into()]),
+        Requirement::Exists("team".into()),
+        Requirement::DoesNotExist("retired".into()),
+    ]);
+    assert_eq!(parsed.source, SourceRef::Selector(expected));
+}
+
+#[test]
+fn a_selector_that_says_nothing_or_nonsense_is_refused() {
+    let table = [
+        (json!({}), "spec.source.configMapSelector: an empty selector"),
+        (
+            json!({"matchExpressions": [{"key": "a", "operator": "In"}]}),
+            "spec.source.configMapSelector.matchExpressions[0]: In needs values",
+        ),
+        (
+            json!({"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}),
+            "spec.source.configMapSelector.matchExpressions[0]: Exists has no values",
+        ),
+    ];
+    for (selector, expected) in table {
+        let problems = problems(&json!({"source": {"configMapSelector": selector}}));
+        assert!(problems[0].starts_with(expected), "{problems:?}");
+    }
+}
+
+#[test]
+fn what_a_set_refers_to_is_known_even_if_its_spec_is_refused() {
+    let set = set(&json!({"target": "none", "seeds": {"configMaps": [{"name": "seeds"}]}}));
+    assert!(parse(&set).is_err());
+    assert_eq!(set.source_ref(), Some(SourceRef::ConfigMaps(vec!["files".into()])));
+    assert_eq!(set.database_ref().secret, "db");
+}
+
+/// M21: what a person decided arrives from the spec and from the annotation.
+#[test]
+fn resolutions_come_from_the_spec_and_from_the_annotation() {
+    let spec = json!({"resolutions": [{"version": "003", "run": 7, "action": "MarkRolledBack"}]});
+    let set = annotated(&spec, &json!({RESOLVE_ANNOTATION: "8=AcceptChecksum"}));
+    let expected = [
+        Resolution {
+            version: Some(Version::parse("003").expect("it is a version")),
+            run: 7,
+            action: Action::MarkRolledBack,
+            by: "spec.resolutions[0]".into(),
+        },
+        Resolution {
+            version: None,
+            run: 8,
+            action: Action::AcceptChecksum,
+            by: "annotation dunlin.dev/resolve".into(),
+        },
+    ];
+    assert_eq!(desired(&set).expect("both are decisions").resolutions, expected);
+}
+
+#[test]
+fn an_annotation_that_decides_nothing_is_refused_by_its_name() {
+    for text in ["", "7", "Retry", "7=", "=Retry", "7=retry", "0=Retry", "-1=Retry", "x=Retry", "7=Retry=8"] {
+        let invalid =
+            parse(&annotated(&json!({}), &json!({RESOLVE_ANNOTATION: text}))).expect_err("it decides nothing");
+        assert_eq!(invalid.problems.len(), 1);
+        assert_eq!(invalid.problems[0].path, "annotation dunlin.dev/resolve", "{text:?}");
+        assert!(invalid.problems[0].message.contains("write <run>=<action>"), "{invalid}");
+    }
+}
+
+#[test]
+fn the_defaults_of_the_types_are_those_of_absent_fields() {
+    use super::super::{Approval, HistorySpec, PolicySpec};
+    assert_eq!(PolicySpec::default(), serde_json::from_str("{}").expect("an empty object"));
+    assert_eq!(HistorySpec::default(), serde_json::from_str("{}").expect("an empty object"));
+    assert_eq!(Approval::default(), serde_json::from_str("{}").expect("an empty object"));
+}

@@ -1,0 +1,162 @@
+//! The command line, and the names that it answers to.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use super::output::OutputFormat;
+use crate::telemetry::LogFormat;
+
+/// The name that the program was called by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// `dunlin`.
+    Dunlin,
+    /// `kubectl dunlin`: kubectl runs `kubectl-dunlin`, which is a link to the one binary.
+    KubectlPlugin,
+}
+
+/// PostgreSQL migrations, declared on Kubernetes: exactly once, or a person is asked.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = false, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Settings of the log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator: watch MigrationSets and migrate their databases.
+    Operator(OperatorArgs),
+    /// Print the CustomResourceDefinition of the MigrationSet, for `kubectl apply --server-side -f -`.
+    Crd,
+    /// Print the version of this program and of the API that it speaks.
+    Version(VersionArgs),
+}
+
+/// Settings of the log, which goes to stderr.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// What to log: error, warn, info, debug or trace, or directives such as `dunlin=debug,kube=warn`.
+    /// `RUST_LOG` says the same; the flag wins.
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+
+    /// How to log: text for people, json for one object a line with times as in RFC 3339.
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t)]
+    pub log_format: LogFormat,
+}
+
+/// Settings of the operator.
+#[derive(Debug, Args)]
+pub struct OperatorArgs {
+    /// Watch this namespace only; may be given several times. Without it, all namespaces.
+    #[arg(long = "namespace", short = 'n', value_name = "NAMESPACE")]
+    pub namespaces: Vec<String>,
+
+    /// Whether to wait for a lease before doing anything, so that of several replicas one works. Not supported yet.
+    #[arg(
+        long,
+        value_name = "true|false",
+        action = clap::ArgAction::Set,
+        default_value_t = false,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true
+    )]
+    pub leader_elect: bool,
+
+    /// Where to serve metrics, such as 0.0.0.0:8080. Not supported yet.
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics_addr: Option<String>,
+
+    /// Where to answer health checks, such as 0.0.0.0:8081. Not supported yet.
+    #[arg(long, value_name = "ADDRESS")]
+    pub health_addr: Option<String>,
+}
+
+/// Settings of `version`.
+#[derive(Debug, Args)]
+pub struct VersionArgs {
+    /// How to print it.
+    #[arg(long, short = 'o', value_name = "FORMAT", value_enum, default_value_t)]
+    pub output: OutputFormat,
+}
+
+impl Program {
+    /// Tells from `argv[0]` which name the program was called by.
+    #[must_use]
+    pub fn named(argv0: &OsStr) -> Self {
+        match Path::new(argv0).file_stem().and_then(OsStr::to_str) {
+            Some("kubectl-dunlin") => Self::KubectlPlugin,
+            _ => Self::Dunlin,
+        }
+    }
+
+    /// What a person types to get here.
+    #[must_use]
+    pub fn typed(self) -> &'static str {
+        match self {
+            Self::Dunlin => "dunlin",
+            Self::KubectlPlugin => "kubectl dunlin",
+        }
+    }
+
+    /// Reads a command line, its first word included.
+    ///
+    /// # Errors
+    /// clap's error, which prints itself; help that was asked for comes this way too.
+    pub fn parse(self, argv: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli, clap::Error> {
+        let mut command = Cli::command().name("dunlin").bin_name(self.typed()).display_name(self.typed());
+        if self == Self::KubectlPlugin {
+            command = command.mut_subcommand("operator", |operator| operator.hide(true));
+        }
+        let mut matches = command.clone().try_get_matches_from(argv)?;
+        Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn argv0_decides_the_name() {
+        for (argv0, expected) in [
+            ("dunlin", Program::Dunlin),
+            ("/usr/local/bin/dunlin", Program::Dunlin),
+            ("kubectl-dunlin", Program::KubectlPlugin),
+            ("/home/me/.krew/bin/kubectl-dunlin", Program::KubectlPlugin),
+            ("kubectl-dunlin.exe", Program::KubectlPlugin),
+            ("", Program::Dunlin),
+        ] {
+            assert_eq!(Program::named(OsStr::new(argv0)), expected, "{argv0:?}");
+        }
+    }
+
+    #[test]
+    fn leader_election_is_off_unless_it_is_asked_for() {
+        for (flags, expected) in [
+            (&["dunlin", "operator"][..], false),
+            (&["dunlin", "operator", "--leader-elect=false"], false),
+            (&["dunlin", "operator", "--leader-elect=true"], true),
+            (&["dunlin", "operator", "--leader-elect"], true),
+        ] {
+            let cli = Program::Dunlin.parse(flags.iter().map(Into::into)).expect("it is a command line");
+            let Command::Operator(operator) = cli.command else { panic!("another command") };
+            assert_eq!(operator.leader_elect, expected, "{flags:?}");
+        }
+    }
+}

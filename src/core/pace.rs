@@ -1,0 +1,268 @@
+//! When to look again: by the reason, the tries so far and a random number.
+//!
+//! Waits grow and are capped; what needs a person is looked at again at the set's interval, never retried.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{decide::Circumstances, outcome::Reason};
+
+/// The first pause of a growing series.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause of a retry.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// The longest pause of a wait for a lock.
+pub const LONGEST_LOCK_PAUSE: Duration = Duration::from_secs(30);
+/// The longest pause after a status couldn't be written.
+pub const LONGEST_WRITE_PAUSE: Duration = Duration::from_secs(60);
+/// How often a Secret is read by name while it is the Secret that may mend things.
+pub const SECRET_PAUSE: Duration = Duration::from_secs(30);
+/// The same, while an absent Secret has not been waited for long.
+pub const SECRET_QUICK_PAUSE: Duration = Duration::from_secs(5);
+/// What is long.
+pub const SECRET_QUICK_FOR: SignedDuration = SignedDuration::from_mins(10);
+/// By how much a growing pause is jittered, up and down.
+const JITTER: f64 = 0.15;
+/// By how much the interval is jittered, up and down.
+const INTERVAL_JITTER: f64 = 0.1;
+
+/// When to look again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Again {
+    /// After which pause to look; None: when something changes.
+    pub look: Option<Duration>,
+    /// Meanwhile, how often to read the Secret by name, and to look at once when it changed.
+    pub secret: Option<Duration>,
+    /// Whether the pause is one of a retry, for the status.
+    pub retry: bool,
+}
+
+/// How pauses follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Nothing is asked until something changes.
+    Never,
+    /// Now.
+    AtOnce,
+    /// After exactly this.
+    After(Duration),
+    /// At the set's interval, jittered.
+    Interval,
+    /// At the set's interval, and as soon as the Secret changes.
+    IntervalOrSecret,
+    /// After a fixed pause, jittered.
+    Fixed(Duration),
+    /// After exponentially growing, jittered pauses up to a cap; and as soon as the Secret changes, if that is asked.
+    Growing {
+        /// The cap.
+        cap: Duration,
+        /// Whether another Secret may mend it.
+        secret: bool,
+    },
+}
+
+impl Again {
+    /// Not before something changes.
+    pub const NEVER: Self = Self { look: None, secret: None, retry: false };
+}
+
+impl Reason {
+    /// Whether it says that there is no session with the database.
+    #[must_use]
+    pub fn is_of_the_connection(self) -> bool {
+        matches!(
+            self,
+            Self::WaitingForDatabase | Self::AuthenticationFailed | Self::TLSFailed | Self::PoolerNotSupported
+        )
+    }
+
+    /// Whether it stalls a set for what its content holds, so that a change of content under way can bring it about.
+    #[must_use]
+    pub fn is_of_the_content(self) -> bool {
+        matches!(
+            self,
+            Self::InvalidSource
+                | Self::DuplicateVersion
+                | Self::DependencyCycle
+                | Self::ChecksumDrift
+                | Self::MissingMigration
+                | Self::OutOfOrder
+                | Self::RollbackDenied
+                | Self::NoDownMigration
+        )
+    }
+}
+
+impl Pace {
+    /// Growing pauses up to the longest.
+    pub const RETRY: Self = Self::Growing { cap: LONGEST_PAUSE, secret: false };
+
+    /// The pace of a reason that a look ended with.
+    #[must_use]
+    pub fn of(reason: Reason) -> Self {
+        match reason {
+            Reason::Suspended => Self::Never,
+            Reason::UpToDate
+            | Reason::DatabaseAhead
+            | Reason::WaitingForSource
+            | Reason::WaitingForDigest
+            | Reason::ApprovalRequired
+            | Reason::MigrationFailed
+            | Reason::NonTransactionalFailed
+            | Reason::Interrupted
+            | Reason::HookFailed
+            | Reason::SeedFailed
+            | Reason::ChecksumDrift
+            | Reason::MissingMigration
+            | Reason::OutOfOrder
+            | Reason::SchemaDrift
+            | Reason::InvalidSource
+            | Reason::InvalidSpec
+            | Reason::DependencyCycle
+            | Reason::DuplicateVersion
+            | Reason::Conflict
+            | Reason::RollbackDenied
+            | Reason::NoDownMigration => Self::Interval,
+            Reason::AuthenticationFailed
+            | Reason::TLSFailed
+            | Reason::PermissionDenied
+            | Reason::PoolerNotSupported => Self::IntervalOrSecret,
+            Reason::WaitingForSecret => Self::Fixed(SECRET_QUICK_PAUSE),
+            Reason::WaitingForDatabase => Self::Growing { cap: LONGEST_PAUSE, secret: true },
+            Reason::WaitingForLock => Self::Growing { cap: LONGEST_LOCK_PAUSE, secret: false },
+            Reason::Retrying
+            | Reason::Checking
+            | Reason::Applying
+            | Reason::RollingBack
+            | Reason::Seeding
+            | Reason::RunningHook => Self::RETRY,
+        }
+    }
+
+    /// The pace at which a Secret is asked for that is absent or can't be used.
+    #[must_use]
+    pub fn of_secret(since: Timestamp, now: Timestamp) -> Self {
+        if now.duration_since(since) < SECRET_QUICK_FOR {
+            Self::Fixed(SECRET_QUICK_PAUSE)
+        } else {
+            Self::Fixed(SECRET_PAUSE)
+        }
+    }
+
+    /// Whether its pauses are retries, which the status counts.
+    #[must_use]
+    pub fn is_a_retry(self) -> bool {
+        match self {
+            Self::Growing { .. } => true,
+            Self::Never | Self::AtOnce | Self::After(_) | Self::Interval | Self::IntervalOrSecret | Self::Fixed(_) => {
+                false
+            }
+        }
+    }
+
+    /// When to look again, after so many tries.
+    #[must_use]
+    pub fn again(self, tries: u32, circumstances: &Circumstances) -> Again {
+        let Circumstances { interval, chance, .. } = *circumstances;
+        let (look, secret) = match self {
+            Self::Never => (None, None),
+            Self::AtOnce => (Some(Duration::ZERO), None),
+            Self::After(pause) => (Some(pause), None),
+            Self::Interval => (Some(jittered(interval, INTERVAL_JITTER, chance)), None),
+            Self::IntervalOrSecret => (Some(jittered(interval, INTERVAL_JITTER, chance)), Some(SECRET_PAUSE)),
+            Self::Fixed(pause) => (Some(jittered(pause, INTERVAL_JITTER, chance)), None),
+            Self::Growing { cap, secret } => (Some(growing(tries, cap, chance)), secret.then_some(SECRET_PAUSE)),
+        };
+        let secret = secret.filter(|secret| look.is_some_and(|look| look > *secret));
+        Again { look, secret, retry: self.is_a_retry() }
+    }
+}
+
+/// How long to wait after so many failed writes of a status.
+#[must_use]
+pub fn after_failed_writes(tries: u32, chance: f64) -> Duration {
+    growing(tries, LONGEST_WRITE_PAUSE, chance)
+}
+
+fn growing(tries: u32, cap: Duration, chance: f64) -> Duration {
+    let pause = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(tries)).min(cap.div_f64(1.0 + JITTER));
+    jittered(pause, JITTER, chance)
+}
+
+fn jittered(pause: Duration, share: f64, chance: f64) -> Duration {
+    pause.mul_f64(1.0 - share + 2.0 * share * chance.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::core::decide::{Occasion, Places};
+
+    fn circumstances(chance: f64) -> Circumstances {
+        Circumstances {
+            occasion: Occasion::Periodic,
+            places: Places::One,
+            interval: Duration::from_secs(600),
+            now: Timestamp::UNIX_EPOCH,
+            chance,
+        }
+    }
+
+    #[test]
+    fn waits_double_from_one_second_to_five_minutes() {
+        let pauses: Vec<u64> = (0..12)
+            .map(|tries| Pace::RETRY.again(tries, &circumstances(0.5)).look.expect("a retry comes").as_secs())
+            .collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 260, 260, 260]);
+    }
+
+    #[test]
+    fn an_absent_secret_is_asked_for_every_five_seconds_and_after_ten_minutes_every_thirty() {
+        let since = Timestamp::UNIX_EPOCH;
+        assert_eq!(Pace::of_secret(since, since + SignedDuration::from_secs(599)), Pace::Fixed(SECRET_QUICK_PAUSE));
+        assert_eq!(Pace::of_secret(since, since + SignedDuration::from_secs(600)), Pace::Fixed(SECRET_PAUSE));
+    }
+
+    #[test]
+    fn a_refused_password_is_looked_at_again_at_the_interval_and_its_secret_every_thirty_seconds() {
+        let again = Pace::of(Reason::AuthenticationFailed).again(7, &circumstances(0.5));
+        assert_eq!(
+            again,
+            Again { look: Some(Duration::from_secs(600)), secret: Some(Duration::from_secs(30)), retry: false }
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_pause_is_longer_than_its_cap_nor_shorter_than_half_a_second(tries in 0u32..2000, chance in 0.0f64..=1.0) {
+            for (reason, cap) in [
+                (Reason::WaitingForDatabase, LONGEST_PAUSE),
+                (Reason::Retrying, LONGEST_PAUSE),
+                (Reason::WaitingForLock, LONGEST_LOCK_PAUSE),
+            ] {
+                let pause = Pace::of(reason).again(tries, &circumstances(chance)).look.expect("a wait ends");
+                prop_assert!(pause <= cap && pause >= Duration::from_millis(500), "{} {:?}", reason, pause);
+            }
+        }
+
+        #[test]
+        fn the_interval_moves_by_a_tenth_at_most(chance in 0.0f64..=1.0) {
+            let pause = Pace::Interval.again(0, &circumstances(chance)).look.expect("an interval ends");
+            prop_assert!(pause >= Duration::from_secs(540) && pause <= Duration::from_secs(660));
+        }
+    }
+
+    #[test]
+    fn nothing_that_needs_a_person_is_retried() {
+        for &reason in Reason::ALL {
+            if reason.kind() == crate::core::outcome::Kind::Stalled {
+                assert!(!Pace::of(reason).is_a_retry(), "{reason}");
+                let again = Pace::of(reason).again(0, &circumstances(0.5));
+                assert_eq!(again.look, Some(Duration::from_secs(600)), "{reason}");
+            }
+        }
+    }
+}

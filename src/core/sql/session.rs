@@ -1,0 +1,138 @@
+//! What a statement leaves behind in the session, and whether a DO block commits.
+
+use super::{
+    classify::SessionEffect,
+    lexer::TokenKind,
+    tokens::{Part, Tokens},
+};
+
+/// Session-level advisory locks; those of a transaction end with it.
+const ADVISORY_LOCKS: &[&str] =
+    &["pg_advisory_lock", "pg_advisory_lock_shared", "pg_try_advisory_lock", "pg_try_advisory_lock_shared"];
+
+/// What a statement leaves in the session.
+pub(super) fn effect(tokens: Tokens) -> SessionEffect {
+    let mut rest = tokens.clone();
+    let Some(verb) = rest.next() else { return SessionEffect::None };
+    let is = |keyword| verb.is(keyword);
+    match () {
+        () if is("set") => set(rest),
+        // LOAD changes nothing but what the session can do, and may be sent again.
+        () if is("reset") || is("load") => SessionEffect::Setting,
+        () if is("select") && is_set_config_alone(rest.clone()) => SessionEffect::Setting,
+        () if is("prepare") && !rest.accept("transaction") => SessionEffect::State,
+        () if is("listen") => SessionEffect::State,
+        () if is("declare") && has(rest.clone(), &["with", "hold"]) => SessionEffect::State,
+        () if is("create") && creates_temporary(rest.clone()) => SessionEffect::State,
+        () if is("do") => body(rest).map_or(SessionEffect::None, |body| deep_effect(body, Depth::Block)),
+        () => deep_effect(tokens, Depth::Statement),
+    }
+}
+
+/// Whether the body of a DO block ends a transaction.
+pub(super) fn may_commit(tokens: Tokens) -> bool {
+    let Some(mut tokens) = body(tokens) else { return true };
+    let mut previous: Option<Part> = None;
+    while let Some(part) = tokens.next() {
+        let begins_statement = previous.is_none_or(|previous| {
+            previous.kind == TokenKind::Semicolon
+                || ["begin", "then", "else", "loop"].iter().any(|keyword| previous.is(keyword))
+        });
+        if begins_statement && (part.is("commit") || part.is("rollback")) {
+            let mut ahead = tokens.clone();
+            if ahead.next().is_none_or(|next| next.kind == TokenKind::Semicolon || next.is("and")) {
+                return true;
+            }
+        }
+        previous = Some(part);
+    }
+    false
+}
+
+fn set(mut tokens: Tokens) -> SessionEffect {
+    if tokens.accept_any(&["local", "transaction", "constraints"]) {
+        SessionEffect::None
+    } else {
+        SessionEffect::Setting
+    }
+}
+
+/// `SELECT set_config(…)` and nothing beside it that would happen again if it were sent again.
+fn is_set_config_alone(mut tokens: Tokens) -> bool {
+    if tokens.accept("pg_catalog") {
+        tokens.accept_symbol(b'.');
+    }
+    if !tokens.accept("set_config") || !tokens.accept_parentheses() {
+        return false;
+    }
+    tokens.accept("as");
+    tokens.identifier();
+    tokens.next().is_none()
+}
+
+fn creates_temporary(mut tokens: Tokens) -> bool {
+    tokens.accept_all(&["or", "replace"]);
+    tokens.accept_any(&["local", "global"]);
+    tokens.accept_any(&["temp", "temporary"]) || tokens.any(|part| part.is("pg_temp"))
+}
+
+/// Where words are looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// A statement of SQL.
+    Statement,
+    /// A block of PL/pgSQL, which can hold any statement.
+    Block,
+}
+
+/// Effects of functions and clauses anywhere in a statement.
+fn deep_effect(mut tokens: Tokens, depth: Depth) -> SessionEffect {
+    let selects = tokens.clone().next().is_some_and(|part| {
+        part.is("select") || part.is("with") || part.is("table") || part.kind == TokenKind::OpenParenthesis
+    });
+    let mut previous: Option<Part> = None;
+    while let Some(part) = tokens.next() {
+        if part.kind == TokenKind::Word {
+            let into =
+                selects && part.is("into") && !previous.is_some_and(|part| part.is("insert") || part.is("merge"));
+            let create = depth == Depth::Block && part.is("create");
+            if ADVISORY_LOCKS.iter().any(|lock| part.is(lock))
+                || part.is("set_config")
+                || (into || create) && creates_next_temporary(tokens.clone())
+            {
+                return SessionEffect::State;
+            }
+        }
+        previous = Some(part);
+    }
+    SessionEffect::None
+}
+
+/// As [`creates_temporary`], looking no further than the object's name.
+fn creates_next_temporary(mut tokens: Tokens) -> bool {
+    tokens.accept_all(&["or", "replace"]);
+    tokens.accept_any(&["local", "global"]);
+    tokens.accept_any(&["temp", "temporary"]) || {
+        tokens.accept("table");
+        tokens.accept("pg_temp")
+    }
+}
+
+fn has(mut tokens: Tokens, words: &[&str]) -> bool {
+    loop {
+        if tokens.accept_all(words) {
+            return true;
+        }
+        if tokens.next().is_none() {
+            return false;
+        }
+    }
+}
+
+/// The tokens of a DO block's body. None if it isn't in dollar quotes: what it holds is then hard to tell.
+fn body(tokens: Tokens) -> Option<Tokens> {
+    let backslashes = tokens.backslashes();
+    let text = tokens.into_iter().find(|part| part.kind == TokenKind::DollarString)?.text;
+    let tag = text[1..].find('$')? + 2;
+    Some(Tokens::new(text.get(tag..text.len() - tag)?, backslashes))
+}

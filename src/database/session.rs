@@ -1,0 +1,147 @@
+//! What our session looks like, and how it gets back there after a user's file.
+//!
+//! Settings go by SET after connecting, not as startup options, which PgBouncer refuses; and not before a pooler in
+//! transaction mode is ruled out, since a SET would stay in a backend that other clients share.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
+
+use super::{connect::Connection, error::SqlError, quote};
+use crate::core::desired::SessionSettings;
+
+/// The longest that one of our own queries may take.
+pub const OWN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The same for the server, so that a query of ours doesn't outlive us there.
+const OWN_LOCK_TIMEOUT: &str = "lock_timeout = '20s'";
+const OWN_STATEMENT_TIMEOUT: &str = "statement_timeout = '25s'";
+
+/// Settings of a working session.
+#[derive(Debug, Clone)]
+pub struct SessionSql {
+    role: Option<String>,
+    search_path: String,
+    lock_timeout_ms: u64,
+    statement_timeout_ms: u64,
+    application_name: String,
+    url_settings: String,
+    version_num: u32,
+}
+
+impl SessionSql {
+    /// `application_name` is `dunlin/<namespace>/<name>`; the connection says what its URL sets, and the server's version.
+    #[must_use]
+    pub fn new(settings: &SessionSettings, application_name: &str, connection: &Connection) -> Self {
+        let search_path = if settings.search_path.is_empty() {
+            "DEFAULT".to_owned()
+        } else {
+            settings.search_path.iter().map(|schema| quote::identifier(schema)).collect::<Vec<_>>().join(", ")
+        };
+        Self {
+            role: settings.role.as_deref().map(quote::identifier),
+            search_path,
+            lock_timeout_ms: settings.lock_timeout_ms,
+            statement_timeout_ms: settings.statement_timeout_ms,
+            application_name: application_name.to_owned(),
+            url_settings: connection.settings_sql().to_owned(),
+            version_num: connection.server.version_num,
+        }
+    }
+
+    /// Everything of ours, for a session as the login found it. Statements end in a semicolon.
+    #[must_use]
+    pub fn ours(&self) -> String {
+        let mut sql = format!(
+            "{}; SET search_path = pg_catalog; SET standard_conforming_strings = on; SET client_encoding = 'UTF8'; \
+             SET application_name = {}; SET client_min_messages = warning; \
+             SET {OWN_LOCK_TIMEOUT}; SET {OWN_STATEMENT_TIMEOUT}; SET idle_in_transaction_session_timeout = 0;",
+            self.url_settings.trim_end_matches([';', ' ']),
+            quote::literal(&self.application_name),
+        );
+        // Roles carry their own time-outs, which would end a session that waits between migrations.
+        if self.version_num >= 140_000 {
+            sql.push_str("SET idle_session_timeout = 0; SET client_connection_check_interval = '5s';");
+        }
+        if self.version_num >= 170_000 {
+            sql.push_str("SET transaction_timeout = 0;");
+        }
+        if let Some(role) = &self.role {
+            sql.push_str("SET ROLE ");
+            sql.push_str(role);
+            sql.push(';');
+        }
+        sql
+    }
+
+    /// Brings the session back to `ours` after a user's file, whatever it left; legal in an implicit transaction.
+    #[must_use]
+    pub fn reset(&self) -> String {
+        format!(
+            "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; DEALLOCATE ALL; UNLISTEN *; DISCARD TEMP; {}",
+            self.ours()
+        )
+    }
+
+    /// What a file's transaction begins with: SET alone, since a query would forbid the file's own SET TRANSACTION.
+    #[must_use]
+    pub fn file_settings(&self, scope: &str) -> Vec<String> {
+        let mut statements = vec![
+            format!("SET {scope}search_path TO {}", self.search_path),
+            format!("SET {scope}lock_timeout = {}", self.lock_timeout_ms),
+            format!("SET {scope}statement_timeout = {}", self.statement_timeout_ms),
+        ];
+        if let Some(role) = &self.role {
+            statements.push(format!("SET {scope}ROLE {role}"));
+        }
+        statements
+    }
+
+    /// What our own rows in a user's transaction are written with; `scope` is `LOCAL ` or nothing.
+    #[must_use]
+    pub fn bookkeeping_settings(&self, scope: &str) -> Vec<String> {
+        let mut statements = vec![format!("SET {scope}SESSION AUTHORIZATION DEFAULT")];
+        if let Some(role) = &self.role {
+            statements.push(format!("SET LOCAL ROLE {role}"));
+        }
+        statements.push("SET LOCAL search_path = pg_catalog".to_owned());
+        statements.push("SET LOCAL standard_conforming_strings = on".to_owned());
+        statements.push(format!("SET LOCAL {OWN_LOCK_TIMEOUT}"));
+        statements.push(format!("SET LOCAL {OWN_STATEMENT_TIMEOUT}"));
+        statements
+    }
+
+    /// A read-only look that leaves no setting behind, not even in a pooler's backend: one message.
+    #[must_use]
+    pub fn look(&self, queries: &str) -> String {
+        let role = self.role.as_ref().map_or_else(String::new, |role| format!("SET LOCAL ROLE {role};"));
+        format!(
+            "BEGIN READ ONLY; SET LOCAL search_path = pg_catalog; SET LOCAL {OWN_LOCK_TIMEOUT}; \
+             SET LOCAL {OWN_STATEMENT_TIMEOUT}; {role} {queries}; COMMIT"
+        )
+    }
+}
+
+/// Sends one message of our own and collects its rows, a list for each statement that returned any.
+///
+/// # Errors
+/// [`SqlError`]; one that took longer than [`OWN_DEADLINE`] counts as a lost connection.
+pub async fn query(client: &Client, sql: &str) -> Result<Vec<SimpleQueryRow>, SqlError> {
+    let answer = async {
+        let stream = client.simple_query_raw(sql).await?;
+        futures::pin_mut!(stream);
+        let mut rows = Vec::new();
+        while let Some(message) = stream.next().await {
+            if let SimpleQueryMessage::Row(row) = message? {
+                rows.push(row);
+            }
+        }
+        Ok::<_, tokio_postgres::Error>(rows)
+    };
+    match tokio::time::timeout(OWN_DEADLINE, answer).await {
+        Ok(Ok(rows)) => Ok(rows),
+        Ok(Err(error)) => Err(SqlError::from(&error)),
+        Err(_) => Err(SqlError::Lost { message: format!("no answer within {} s", OWN_DEADLINE.as_secs()) }),
+    }
+}

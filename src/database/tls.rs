@@ -1,1 +1,0 @@
-//! libpq's TLS modes on rustls.

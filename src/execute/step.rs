@@ -1,0 +1,452 @@
+//! One step of a plan: run it, and write down how it went.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+use tokio::sync::watch;
+
+use super::{Running, Stop, Work, claim::Claim, describe, lost, supervise::supervise};
+use crate::{
+    core::{
+        desired::{Action, TransactionScope},
+        history::{History, Recorded, RunOutcome, State},
+        migration::{Migration, TransactionMode, Version},
+        outcome::{Failure, Reason},
+        plan::{self, Amendment, Assessment, Plan},
+    },
+    database::{
+        apply::{self, Applied, Frame, Part, Refusal, send},
+        error::SqlError,
+        history::rows::{Outcome, RunRow, Writer, Wrong},
+        journal::{self, Journal},
+        session,
+    },
+};
+
+/// How a plan ended.
+pub(super) enum Ended {
+    /// All of it ran.
+    Through,
+    /// A migration's failure was written down: the history says.
+    Recorded,
+    /// It was asked to stop.
+    Stopped,
+    /// It could not go on.
+    Failed(Failure),
+}
+
+/// One step on its way: everything that is the same for its attempts.
+struct Step<'a> {
+    claim: &'a Claim,
+    writer: &'a Writer,
+    migration: &'a Migration,
+    /// The history's spelling of the version, or the file's.
+    version: String,
+    inputs: String,
+    recorded: Option<&'a Recorded>,
+}
+
+/// Writes what needs no migration to run.
+pub(super) async fn amend(
+    claim: &Claim,
+    work: &Work<'_>,
+    history: &History,
+    assessment: &Assessment,
+) -> Result<(), Failure> {
+    let writer = claim.writer(work, None, next_batch(history));
+    let mut sql = "BEGIN;".to_owned();
+    for amendment in &assessment.amendments {
+        match amendment {
+            Amendment::StoreDown { version } => {
+                if let Some(migration) = work.dir.get(version) {
+                    sql.push_str(&writer.store_down(migration, version.as_str()));
+                }
+            }
+            Amendment::Replace { version } => {
+                if let Some(migration) = work.dir.get(version) {
+                    let inputs = plan::inputs(migration, &work.desired.session);
+                    sql.push_str(&writer.replace(migration, version.as_str(), &inputs));
+                }
+            }
+            Amendment::Resolve { version, run, action, by } => match (action, work.dir.get(version)) {
+                (Action::AcceptChecksum, Some(migration)) => {
+                    let inputs = plan::inputs(migration, &work.desired.session);
+                    sql.push_str(&writer.resolve(version.as_str(), *run, *action, by));
+                    sql.push_str(&writer.accept_checksum(migration, version.as_str(), &inputs));
+                }
+                _ => sql.push_str(&writer.resolve(version.as_str(), *run, *action, by)),
+            },
+        }
+    }
+    sql.push_str("COMMIT");
+    write(claim, &sql).await.map_err(|error| lost("amending the history", &error))
+}
+
+/// Runs the steps in order, until one doesn't go through.
+pub(super) async fn run_plan(
+    claim: &mut Claim,
+    work: &Work<'_>,
+    history: &History,
+    plan: &Plan,
+    stop: &mut watch::Receiver<Stop>,
+    running: &watch::Sender<Option<Running>>,
+    applied: &mut Vec<Version>,
+) -> Ended {
+    let writer = claim.writer(work, Some(plan.digest().to_string()), next_batch(history));
+    let single = work.desired.policy.transaction == TransactionScope::Single;
+    let mut committed = applied.len();
+    for (index, planned) in plan.steps.iter().enumerate() {
+        if *stop.borrow() != Stop::No && (!single || index == 0) {
+            return Ended::Stopped;
+        }
+        let Some(migration) = work.dir.get(&planned.version) else { continue };
+        let recorded = history.migrations.iter().find(|row| row.version == planned.version);
+        let attempt = Step {
+            claim,
+            writer: &writer,
+            migration,
+            version: recorded.map_or(&migration.version, |row| &row.version).as_str().to_owned(),
+            inputs: plan::inputs(migration, &work.desired.session),
+            recorded,
+        };
+        running.send_replace(Some(Running {
+            version: migration.version.clone(),
+            name: migration.name.clone(),
+            statement: 0,
+            statements: u32::try_from(migration.up.script.statements.len()).unwrap_or(u32::MAX),
+            started_at: now(),
+            completed: index,
+            planned: plan.steps.len(),
+            blocked_by: Vec::new(),
+        }));
+        let frame = Frame { begins: !single || index == 0, commits: !single || index + 1 == plan.steps.len() };
+        let ended = match migration.mode {
+            TransactionMode::Transactional => attempt.transactional(work, history, frame, stop, running).await,
+            TransactionMode::NonTransactional => attempt.non_transactional(stop, running).await,
+        };
+        match ended {
+            Ended::Through => {
+                tracing::info!(version = %migration.version, name = migration.name, set = claim.tables.set, "applied");
+                applied.push(migration.version.clone());
+                if frame.commits {
+                    committed = applied.len();
+                }
+            }
+            other => {
+                // A plan in one transaction was rolled back whole.
+                applied.truncate(committed);
+                return other;
+            }
+        }
+    }
+    Ended::Through
+}
+
+impl Step<'_> {
+    async fn transactional(
+        &self,
+        work: &Work<'_>,
+        history: &History,
+        frame: Frame,
+        stop: &mut watch::Receiver<Stop>,
+        running: &watch::Sender<Option<Running>>,
+    ) -> Ended {
+        let retrying = history.retrying.iter().find(|run| run.version == self.migration.version);
+        let row = retrying.map_or(RunRow::New("apply"), |run| RunRow::Existing(run.run));
+        let mut attempts = retrying.map_or(0, |run| run.attempts);
+        let settings = &work.desired.session;
+        let mut tries_left = settings.lock_retries;
+        loop {
+            attempts += 1;
+            let record =
+                self.writer.record(self.migration, &self.version, &self.inputs, row, attempts, Outcome::Succeeded);
+            let client = self.claim.client();
+            let run = apply::apply(client, &self.migration.up, &self.claim.sql, frame, &record);
+            let ended = supervise(self.claim, stop, running, true, run).await;
+            let refusal = match ended.value {
+                Applied::Whole => return Ended::Through,
+                Applied::CommittedSessionLost(error) => {
+                    return Ended::Failed(lost("after the migration was applied", &error));
+                }
+                Applied::Not(refusal) => refusal,
+            };
+            if refusal.error.ends_session() {
+                return Ended::Failed(self.lost_under_way(&refusal.error));
+            }
+            if let Err(failure) = self.roll_back().await {
+                return Ended::Failed(failure);
+            }
+            if ended.cancelled && refusal.error.sqlstate() == Some("57014") {
+                return Ended::Stopped;
+            }
+            if refusal.error.is_lost_claim(&self.claim.tables.schema) {
+                return Ended::Failed(Failure::new(
+                    Reason::Retrying,
+                    "another session has claimed the set in the middle of a migration, which was rolled back; it is tried again",
+                ));
+            }
+            // A transaction that holds other files' work is given up whole, and planned again.
+            if refusal.error.is_lock_trouble() && tries_left > 0 && frame.begins {
+                tries_left -= 1;
+                let tried = settings.lock_retries - tries_left;
+                if pause(tried, stop).await == Stop::No {
+                    continue;
+                }
+                return Ended::Stopped;
+            }
+            return self.settle(&refusal, row, attempts).await;
+        }
+    }
+
+    /// Writes down how a transactional migration failed, by its class.
+    async fn settle(&self, refusal: &Refusal, row: RunRow, attempts: i64) -> Ended {
+        let wrong = describe::wrong(self.migration, refusal);
+        if refusal.error.is_transient() {
+            let sql = self.writer.retrying(self.migration, &self.version, &self.inputs, row, attempts, &wrong);
+            return match write(self.claim, &sql).await {
+                Ok(()) => Ended::Failed(Failure::new(
+                    Reason::Retrying,
+                    format!(
+                        "{}\nNothing of it was kept after {attempts} tries; it is tried again",
+                        wrong.error.message
+                    ),
+                )),
+                Err(error) => Ended::Failed(lost("writing down a run that is tried again", &error)),
+            };
+        }
+        if refusal.error.sqlstate() == Some("42501") && matches!(refusal.part, Part::Opening | Part::Closing) {
+            let schema = &self.claim.tables.schema;
+            return Ended::Failed(refusal.error.clone().into_failure(
+                "writing the history with a migration",
+                &format!("grant the login what it needs in schema {schema}; the migration was rolled back"),
+            ));
+        }
+        let sql =
+            self.writer.record(self.migration, &self.version, &self.inputs, row, attempts, Outcome::Failed(&wrong));
+        self.recorded(&sql).await
+    }
+
+    async fn non_transactional(
+        &self,
+        stop: &mut watch::Receiver<Stop>,
+        running: &watch::Sender<Option<Running>>,
+    ) -> Ended {
+        let begun = match self.begin_journal().await {
+            Ok(begun) => begun,
+            Err(error) => return Ended::Failed(lost("opening the journal", &error)),
+        };
+        let Begun { run, attempts, entries } = begun;
+        let journal = Journal {
+            client: self.claim.client(),
+            backend: &self.claim.backend,
+            session: &self.claim.sql,
+            writer: self.writer,
+            run,
+            migration: self.migration,
+        };
+        let done = entries.iter().take_while(|entry| entry.done).count();
+        let open = entries.get(done).filter(|entry| !entry.done);
+        if done > 0
+            && let Some(recorded) = self.recorded
+            && let Some(obstacle) = plan::resume_obstacle(self.migration, recorded)
+        {
+            return self.interrupt(run, attempts, open.map_or(done, |entry| entry.index), &obstacle).await;
+        }
+        if let Err(error) = journal.open(done).await {
+            if error.is_transient() {
+                return Ended::Failed(lost("preparing the session of a no-transaction migration", &error));
+            }
+            let refusal = Refusal { part: Part::Opening, position: None, error };
+            return self.fail(run, attempts, &refusal, None).await;
+        }
+        for index in done..self.migration.up.script.statements.len() {
+            if *stop.borrow() != Stop::No && index > done {
+                // The journal says how far it came; whoever comes next goes on from there.
+                return Ended::Stopped;
+            }
+            running.send_modify(|running| {
+                if let Some(running) = running {
+                    running.statement = u32::try_from(index + 1).unwrap_or(u32::MAX);
+                }
+            });
+            let under_way = async {
+                match open.filter(|entry| entry.index == index) {
+                    Some(entry) => journal.recover(entry).await,
+                    None => journal.step(index).await,
+                }
+            };
+            match supervise(self.claim, stop, running, false, under_way).await.value {
+                journal::Step::Done => {}
+                journal::Step::Lost(error) => {
+                    return Ended::Failed(lost(
+                        "a no-transaction migration was cut off; its journal says how far it came",
+                        &error,
+                    ));
+                }
+                journal::Step::Busy(who) => {
+                    return Ended::Failed(Failure::new(
+                        Reason::WaitingForLock,
+                        format!("{}: {who}", self.migration.file),
+                    ));
+                }
+                journal::Step::Unproven(why) => return self.interrupt(run, attempts, index, &why).await,
+                journal::Step::Refused { error, position, left } => {
+                    let refusal = Refusal { part: Part::Statement(index), position, error };
+                    return self.fail(run, attempts, &refusal, left.as_deref()).await;
+                }
+            }
+        }
+        if let Err(failure) = self.roll_back().await {
+            return Ended::Failed(failure);
+        }
+        let existing = RunRow::Existing(run);
+        let sql =
+            self.writer.record(self.migration, &self.version, &self.inputs, existing, attempts, Outcome::Succeeded);
+        match write(self.claim, &sql).await {
+            Ok(()) => Ended::Through,
+            Err(error) => Ended::Failed(lost("writing down a migration that is done", &error)),
+        }
+    }
+
+    /// Finds or makes the run's row, and what its journal holds already.
+    async fn begin_journal(&self) -> Result<Begun, SqlError> {
+        let client = self.claim.client();
+        let cut_off =
+            self.recorded.filter(|row| row.state == State::Interrupted && row.run.outcome == RunOutcome::Running);
+        if let Some(row) = cut_off {
+            let entries = journal::entries(client, &self.claim.tables, row.run.id).await?;
+            return Ok(Begun { run: row.run.id, attempts: row.run.attempts + 1, entries });
+        }
+        let resumed = self.recorded.filter(|row| {
+            matches!(row.state, State::Failed | State::Interrupted) && row.run.resolution == Some(Action::Resume)
+        });
+        let kind = if resumed.is_some() { "resume" } else { "apply" };
+        let begin =
+            self.writer.record(self.migration, &self.version, &self.inputs, RunRow::New(kind), 1, Outcome::Begun);
+        let rows = session::query(client, &format!("BEGIN; {begin}")).await;
+        let made = async {
+            let rows = rows?;
+            let run = rows.first().and_then(|row| row.get(0)).and_then(|id| id.parse().ok()).unwrap_or_default();
+            if let Some(row) = resumed {
+                session::query(client, &self.writer.carry_over(row.run.id, run)).await?;
+            }
+            session::query(client, "COMMIT").await?;
+            Ok::<_, SqlError>(run)
+        }
+        .await;
+        let run = match made {
+            Ok(run) => run,
+            Err(error) => {
+                if !error.ends_session() {
+                    let _ = send(client, "ROLLBACK").await;
+                }
+                return Err(error);
+            }
+        };
+        let entries = match resumed {
+            Some(_) => journal::entries(client, &self.claim.tables, run).await?,
+            None => Vec::new(),
+        };
+        Ok(Begun { run, attempts: 1, entries })
+    }
+
+    async fn fail(&self, run: i64, attempts: i64, refusal: &Refusal, left: Option<&str>) -> Ended {
+        if let Err(failure) = self.roll_back().await {
+            return Ended::Failed(failure);
+        }
+        if refusal.error.is_lost_claim(&self.claim.tables.schema) {
+            return Ended::Failed(lost("another session has claimed the set", &refusal.error));
+        }
+        let mut wrong = describe::wrong(self.migration, refusal);
+        if let Some(left) = left {
+            wrong.error.message.push_str("\nIt left something behind: ");
+            wrong.error.message.push_str(left);
+        }
+        let existing = RunRow::Existing(run);
+        let sql = self.writer.record(
+            self.migration,
+            &self.version,
+            &self.inputs,
+            existing,
+            attempts,
+            Outcome::Failed(&wrong),
+        );
+        self.recorded(&sql).await
+    }
+
+    async fn interrupt(&self, run: i64, attempts: i64, index: usize, why: &str) -> Ended {
+        if let Err(failure) = self.roll_back().await {
+            return Ended::Failed(failure);
+        }
+        let wrong: Wrong = describe::interrupted(self.migration, index, why);
+        let existing = RunRow::Existing(run);
+        let sql = self.writer.record(
+            self.migration,
+            &self.version,
+            &self.inputs,
+            existing,
+            attempts,
+            Outcome::Interrupted(&wrong),
+        );
+        self.recorded(&sql).await
+    }
+
+    async fn recorded(&self, sql: &str) -> Ended {
+        match write(self.claim, sql).await {
+            Ok(()) => {
+                tracing::warn!(version = %self.migration.version, name = self.migration.name, set = self.claim.tables.set, "failed");
+                Ended::Recorded
+            }
+            Err(error) => Ended::Failed(lost("writing down a failure", &error)),
+        }
+    }
+
+    /// Leaves a transaction that failed, and brings the session back.
+    async fn roll_back(&self) -> Result<(), Failure> {
+        let sql = format!("ROLLBACK; {}", self.claim.sql.reset());
+        session::query(self.claim.client(), &sql).await.map(|_| ()).map_err(|error| lost("rolling back", &error))
+    }
+
+    fn lost_under_way(&self, error: &SqlError) -> Failure {
+        lost(
+            &format!("the session was lost under {}, and the history says what became of it", self.migration.file),
+            error,
+        )
+    }
+}
+
+struct Begun {
+    run: i64,
+    attempts: i64,
+    entries: Vec<journal::Entry>,
+}
+
+/// Growing and jittered, so that the queue behind a lock drains. Returns whether it was asked to stop meanwhile.
+async fn pause(tried: u32, stop: &mut watch::Receiver<Stop>) -> Stop {
+    let base = Duration::from_millis(100).mul_f64(1.6_f64.powi(i32::try_from(tried.min(12)).unwrap_or(12)));
+    let length = base.min(Duration::from_secs(15)).mul_f64(rand::rng().random_range(0.5..1.5));
+    // A sender that is gone can't ask for anything any more.
+    let _ = tokio::time::timeout(length, stop.wait_for(|stop| *stop != Stop::No)).await;
+    *stop.borrow()
+}
+
+/// Sends rows of ours; an error leaves no transaction open.
+async fn write(claim: &Claim, sql: &str) -> Result<(), SqlError> {
+    match session::query(claim.client(), sql).await {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            if !error.ends_session() {
+                let _ = send(claim.client(), "ROLLBACK").await;
+            }
+            Err(error)
+        }
+    }
+}
+
+fn next_batch(history: &History) -> i64 {
+    history.migrations.iter().map(|row| row.batch).max().unwrap_or(0) + 1
+}
+
+fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

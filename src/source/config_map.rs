@@ -1,0 +1,318 @@
+//! ConfigMaps into a migration directory.
+//!
+//! Objects are read by name, all of them, and only when asked for: whoever asks knows from their metadata that they have
+//! changed. A key that is no migration file is an error that names it; nothing is skipped silently.
+
+use std::{collections::BTreeMap, io::Read, time::Duration};
+
+use flate2::read::MultiGzDecoder;
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, ResourceExt, api::ListParams};
+
+use super::{Content, Snapshot, Stamp};
+use crate::core::{
+    bundle::{Bundle, BundleFile},
+    format::{self, Format},
+    outcome::{Failure, Reason},
+    reference::SourceRef,
+};
+
+/// Bytes that one file may hold when unpacked.
+pub const FILE_BYTES: usize = 64 << 20;
+/// Bytes that all files of a set may hold when unpacked.
+pub const SET_BYTES: usize = 256 << 20;
+/// How many ConfigMaps are read at a time.
+const AT_A_TIME: usize = 8;
+/// How long the API server may take for an answer.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Reads the content of a source from the API server.
+///
+/// # Errors
+/// `WaitingForSource` when the API server doesn't answer or refuses: nothing is known of the content then. What is wrong
+/// with the content itself is in the [`Snapshot`].
+pub async fn fetch(api: &Api<ConfigMap>, reference: &SourceRef, format: Format) -> Result<Snapshot, Failure> {
+    let names = match reference {
+        SourceRef::ConfigMaps(names) => names.clone(),
+        SourceRef::Selector(selector) => {
+            let query = ListParams::default().labels(&selector.to_string());
+            let listed = within_deadline("looking for ConfigMaps by label", api.list_metadata(&query)).await?;
+            listed.items.iter().map(ResourceExt::name_any).collect()
+        }
+    };
+    let maps: Vec<(String, Option<ConfigMap>)> = stream::iter(names)
+        .map(|name| async move {
+            let map = within_deadline(&format!("reading ConfigMap {name}"), api.get_opt(&name)).await?;
+            Ok::<_, Failure>((name, map))
+        })
+        .buffer_unordered(AT_A_TIME)
+        .try_collect()
+        .await?;
+    let reference = reference.clone();
+    // Reading and checking thousands of files is work for a thread that nobody waits on.
+    let read = tokio::task::spawn_blocking(move || snapshot(reference, format, maps));
+    read.await.map_err(|error| Failure::new(Reason::WaitingForSource, format!("reading the migration files: {error}")))
+}
+
+async fn within_deadline<T>(what: &str, answer: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
+    let trouble = match tokio::time::timeout(DEADLINE, answer).await {
+        Ok(Ok(answer)) => return Ok(answer),
+        // kube prints an answer of the API server twice, once as a structure.
+        Ok(Err(kube::Error::Api(status))) => status.message.clone(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", DEADLINE.as_secs()),
+    };
+    Err(Failure::new(Reason::WaitingForSource, format!("{what}: {trouble}; it is tried again")))
+}
+
+/// Reads ConfigMaps that were fetched, by name; None where there is none of that name.
+fn snapshot(reference: SourceRef, format: Format, maps: Vec<(String, Option<ConfigMap>)>) -> Snapshot {
+    let mut maps = maps;
+    maps.sort_by(|a, b| a.0.cmp(&b.0));
+    let stamps = maps.iter().filter_map(|(name, map)| Some((name.clone(), stamp(map.as_ref()?)))).collect();
+    let content = read(&reference, format, maps);
+    Snapshot { reference, format, stamps, content }
+}
+
+fn stamp(map: &ConfigMap) -> Stamp {
+    Stamp { uid: map.uid().unwrap_or_default(), resource_version: map.resource_version().unwrap_or_default() }
+}
+
+fn read(reference: &SourceRef, format: Format, maps: Vec<(String, Option<ConfigMap>)>) -> Result<Content, Failure> {
+    let maps = present(reference, maps)?;
+    let mut problems = Vec::new();
+    let mut files = Vec::new();
+    let mut left = SET_BYTES;
+    for (name, map) in maps {
+        unpack(&name, map, &mut left, &mut files, &mut problems);
+    }
+    if !problems.is_empty() {
+        return Err(Failure::new(Reason::InvalidSource, problems.join("; ")));
+    }
+    let bundle = Bundle::new(files).map_err(|error| Failure::new(Reason::DuplicateVersion, error.to_string()))?;
+    let dir = format::read(&bundle, format).map_err(|error| Failure::new(error.reason, error.message))?;
+    Ok(Content { digest: bundle.digest(), files: bundle.files().len(), dir: dir.into() })
+}
+
+/// The ConfigMaps, if all of them are there. One that a selector found and that has gone since counts as never found.
+fn present(reference: &SourceRef, maps: Vec<(String, Option<ConfigMap>)>) -> Result<Vec<(String, ConfigMap)>, Failure> {
+    let waiting = |message: String| Err(Failure::new(Reason::WaitingForSource, message));
+    let absent: Vec<&str> = maps.iter().filter(|(_, map)| map.is_none()).map(|(name, _)| name.as_str()).collect();
+    match reference {
+        SourceRef::ConfigMaps(_) if !absent.is_empty() => {
+            let (subject, verb) = if absent.len() == 1 { ("ConfigMap", "isn't") } else { ("ConfigMaps", "aren't") };
+            waiting(format!(
+                "{subject} {} {verb} there: nothing runs until every ConfigMap of spec.source is. Where kustomize puts a \
+                 hash behind a name, its nameReference configuration must name spec/source/configMaps/name of \
+                 MigrationSet, or the name here stays the old one",
+                absent.join(", ")
+            ))
+        }
+        SourceRef::Selector(selector) if absent.len() == maps.len() => {
+            waiting(format!("no ConfigMap has the labels {selector}: nothing runs until one does"))
+        }
+        SourceRef::ConfigMaps(_) | SourceRef::Selector(_) => {
+            Ok(maps.into_iter().filter_map(|(name, map)| Some((name, map?))).collect())
+        }
+    }
+}
+
+/// Adds the files of one ConfigMap, and what is wrong with its keys.
+fn unpack(map_name: &str, map: ConfigMap, left: &mut usize, files: &mut Vec<BundleFile>, problems: &mut Vec<String>) {
+    let text = map.data.unwrap_or_default().into_iter().map(|(key, text)| (key, text.into_bytes()));
+    let binary = map.binary_data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0));
+    let entries: BTreeMap<String, Vec<u8>> = text.chain(binary).collect();
+    if entries.is_empty() {
+        problems.push(format!("ConfigMap {map_name} holds no file: put migration files into it, or don't refer to it"));
+    }
+    for (key, bytes) in entries {
+        let origin = format!("ConfigMap {map_name}, key {key}");
+        match file(&key, bytes, *left) {
+            Ok((name, bytes)) => {
+                *left -= bytes.len();
+                files.push(BundleFile { name, bytes, origin });
+            }
+            Err(problem) => problems.push(format!("{origin}: {problem}")),
+        }
+    }
+}
+
+/// The name and the unpacked bytes of the file that a key holds.
+fn file(key: &str, bytes: Vec<u8>, left: usize) -> Result<(String, Vec<u8>), String> {
+    let (name, bytes) = match key.strip_suffix(".gz") {
+        Some(name) if name.ends_with(".sql") => (name, gunzip(&bytes, left.min(FILE_BYTES))?),
+        _ if key.ends_with(".sql") => (key, bytes),
+        _ => {
+            return Err("no migration file: name it <version>_<name>.sql (or .sql.gz), or keep it elsewhere".to_owned());
+        }
+    };
+    if bytes.len() > left {
+        return Err(format!("with it, the files of this set hold more than {} MiB", SET_BYTES >> 20));
+    }
+    Ok((name.to_owned(), bytes))
+}
+
+/// Unpacks at most `cap` bytes, so that a small file can't fill the memory.
+fn gunzip(packed: &[u8], cap: usize) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(cap).unwrap_or(u64::MAX).saturating_add(1);
+    MultiGzDecoder::new(packed)
+        .take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("can't be unpacked: {error}; pack it with gzip"))?;
+    if bytes.len() > cap {
+        return Err(format!(
+            "holds too much when unpacked: a file may hold {} MiB, and all files of a set {} MiB",
+            FILE_BYTES >> 20,
+            SET_BYTES >> 20
+        ));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+    use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+
+    use super::*;
+    use crate::core::reference::{LabelSelector, Requirement};
+
+    fn map(name: &str, data: &[(&str, &str)], binary: &[(&str, &[u8])]) -> (String, Option<ConfigMap>) {
+        let map = ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                uid: Some(format!("uid-of-{name}")),
+                resource_version: Some("7".to_owned()),
+                ..ObjectMeta::default()
+            },
+            data: Some(data.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect()),
+            binary_data: Some(
+                binary.iter().map(|(key, bytes)| ((*key).to_owned(), ByteString(bytes.to_vec()))).collect(),
+            ),
+            ..ConfigMap::default()
+        };
+        (name.to_owned(), Some(map))
+    }
+
+    fn names(names: &[&str]) -> SourceRef {
+        SourceRef::ConfigMaps(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(text).expect("a vector takes everything");
+        encoder.finish().expect("a vector takes everything")
+    }
+
+    fn read_maps(maps: Vec<(String, Option<ConfigMap>)>) -> Result<Content, Failure> {
+        let reference = SourceRef::ConfigMaps(maps.iter().map(|(name, _)| name.clone()).collect());
+        snapshot(reference, Format::Auto, maps).content
+    }
+
+    fn refused(maps: Vec<(String, Option<ConfigMap>)>) -> Failure {
+        read_maps(maps).expect_err("the content is refused")
+    }
+
+    #[test]
+    fn files_of_several_config_maps_are_one_directory() {
+        let content = read_maps(vec![
+            map("b", &[("002_b.sql", "SELECT 2;")], &[]),
+            map("a", &[("001_a.sql", "SELECT 1;")], &[("003_c.sql", b"SELECT 3;")]),
+        ])
+        .expect("all of it is sound");
+        let files: Vec<&str> = content.dir.migrations().iter().map(|migration| migration.file.as_str()).collect();
+        assert_eq!(files, ["001_a.sql", "002_b.sql", "003_c.sql"]);
+        assert_eq!(content.files, 3);
+    }
+
+    #[test]
+    fn the_digest_knows_neither_config_maps_nor_packing() {
+        let plain = read_maps(vec![map("a", &[("001_a.sql", "SELECT 1;"), ("002_b.sql", "SELECT 2;")], &[])]);
+        let packed = read_maps(vec![
+            map("y", &[], &[("002_b.sql.gz", &gzip(b"SELECT 2;"))]),
+            map("x", &[("001_a.sql", "SELECT 1;")], &[]),
+        ]);
+        assert_eq!(plain.expect("sound").digest, packed.expect("sound").digest);
+    }
+
+    #[test]
+    fn a_file_that_stands_twice_with_the_same_bytes_is_one_file() {
+        let content = read_maps(vec![
+            map("old", &[("001_a.sql", "SELECT 1;")], &[]),
+            map("new", &[("001_a.sql", "SELECT 1;")], &[]),
+        ]);
+        assert_eq!(content.expect("sound").files, 1);
+    }
+
+    #[test]
+    fn a_file_that_stands_twice_with_other_bytes_names_both_places() {
+        let failure = refused(vec![
+            map("old", &[("001_a.sql", "SELECT 1;")], &[]),
+            map("new", &[("001_a.sql", "SELECT 2;")], &[]),
+        ]);
+        assert_eq!(failure.reason, Reason::DuplicateVersion);
+        assert!(failure.message.contains("ConfigMap old") && failure.message.contains("ConfigMap new"), "{failure}");
+    }
+
+    #[test]
+    fn keys_that_are_no_migration_files_are_named_all_of_them() {
+        let failure = refused(vec![map("shop", &[("001_a.sql", "SELECT 1;"), ("README.md", "")], &[("a.gz", b"")])]);
+        assert_eq!(failure.reason, Reason::InvalidSource);
+        for named in ["ConfigMap shop, key README.md", "ConfigMap shop, key a.gz"] {
+            assert!(failure.message.contains(named), "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_config_map_without_a_file_is_no_source() {
+        let failure = refused(vec![map("shop", &[("001_a.sql", "SELECT 1;")], &[]), map("empty", &[], &[])]);
+        assert_eq!(failure.reason, Reason::InvalidSource);
+        assert!(failure.message.contains("ConfigMap empty"), "{failure}");
+    }
+
+    #[test]
+    fn an_absent_config_map_is_waited_for_even_if_another_is_wrong() {
+        let failure = refused(vec![("gone".to_owned(), None), map("shop", &[("README.md", "")], &[])]);
+        assert_eq!(failure.reason, Reason::WaitingForSource);
+        assert!(failure.message.contains("gone") && failure.message.contains("nameReference"), "{failure}");
+    }
+
+    #[test]
+    fn a_selector_without_a_match_is_waited_for() {
+        let selector = LabelSelector::new(vec![Requirement::In("app".to_owned(), vec!["shop".to_owned()])]);
+        for maps in [vec![], vec![("gone".to_owned(), None)]] {
+            let found = snapshot(SourceRef::Selector(selector.clone()), Format::Auto, maps).content;
+            let failure = found.expect_err("nothing was found");
+            assert_eq!(failure.reason, Reason::WaitingForSource);
+            assert!(failure.message.contains("app=shop"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_unpacks_to_too_much_is_refused_by_its_key() {
+        let bomb = gzip(&vec![b' '; FILE_BYTES + 1]);
+        assert!(bomb.len() < 1 << 20, "it would fit into a ConfigMap");
+        let failure = refused(vec![map("shop", &[], &[("001_a.sql.gz", &bomb)])]);
+        assert_eq!(failure.reason, Reason::InvalidSource);
+        assert!(failure.message.contains("key 001_a.sql.gz") && failure.message.contains("64 MiB"), "{failure}");
+    }
+
+    #[test]
+    fn what_is_not_gzip_is_refused_by_its_key() {
+        let failure = refused(vec![map("shop", &[], &[("001_a.sql.gz", b"SELECT 1;")])]);
+        assert!(failure.message.contains("key 001_a.sql.gz: can't be unpacked"), "{failure}");
+    }
+
+    #[test]
+    fn a_snapshot_knows_the_versions_that_it_was_read_from() {
+        let maps = vec![map("shop", &[("README.md", "")], &[]), ("gone".to_owned(), None)];
+        let snapshot = snapshot(names(&["gone", "shop"]), Format::Auto, maps);
+        assert!(snapshot.content.is_err(), "also when the content can't be used");
+        let stamp = Stamp { uid: "uid-of-shop".to_owned(), resource_version: "7".to_owned() };
+        assert_eq!(snapshot.stamps, BTreeMap::from([("shop".to_owned(), stamp)]));
+    }
+}

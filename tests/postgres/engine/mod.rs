@@ -1,0 +1,7 @@
+//! The engine against a real PostgreSQL: what it promises of one migration, of a journal, of a lock.
+
+mod blocked;
+mod fixture;
+mod journal;
+mod policy;
+mod transactional;
