@@ -11,7 +11,7 @@ use rcgen::{
 };
 
 use super::connection::{ask, open, open_with, refused};
-use crate::support::{Dedicated, dedicated_postgres, postgres};
+use crate::support::{Dedicated, dedicated_postgres, dedicated_postgres_version, postgres};
 
 /// A CA, and whom it vouches for.
 struct Authority {
@@ -158,7 +158,7 @@ async fn every_mode_checks_what_it_says() {
     let wrong_ca = "isn't signed by a trusted CA";
     let wrong_name = "not for this host";
     #[rustfmt::skip]
-    let table: &[(&str, &str, Option<&Authority>, Result<bool, &str>)] = &[
+    let table = [
         // mode, host, CA given, whether it is encrypted or what is said
         ("prefer", "localhost", None, Ok(true)),
         ("require", "localhost", None, Ok(true)),
@@ -192,7 +192,7 @@ async fn every_mode_checks_what_it_says() {
         match expected {
             Ok(encrypted) => {
                 let session = result.unwrap_or_else(|error| panic!("{case}: {error}"));
-                assert_eq!(session.server.encrypted, *encrypted, "{case}");
+                assert_eq!(session.server.encrypted, encrypted, "{case}");
                 let ssl = "SELECT ssl::text FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
                 assert_eq!(ask(&session, ssl).await, encrypted.to_string(), "{case}");
             }
@@ -262,9 +262,31 @@ async fn a_client_certificate_logs_in() {
     assert!(message.contains("client certificate"), "{message}");
     let (reason, message) = refused(open_with(&login, &with(&client_ca.sign(&params("somebody", &[])))).await);
     assert_eq!(reason, Reason::AuthenticationFailed, "{message}");
-    let (reason, message) = refused(open_with(&login, &with(&Authority::new("x").sign(&params("certificate_user", &[])))).await);
+    let (reason, message) =
+        refused(open_with(&login, &with(&Authority::new("x").sign(&params("certificate_user", &[])))).await);
     assert_eq!(reason, Reason::TLSFailed, "{message}");
     assert!(message.contains("refuses the client certificate"), "{message}");
+}
+
+/// PostgreSQL 17 and newer take a handshake without being asked first.
+#[tokio::test]
+async fn tls_is_negotiated_directly_where_that_is_asked_for() {
+    let ca = Authority::new("the CA");
+    let made = ca.sign(&params("shop", &["localhost"]));
+    let (certificate, key) = (file(&made.certificate), file(&made.key));
+    let files = [("server.crt", certificate.path()), ("server.key", key.path())];
+    let server = dedicated_postgres_version(Some(18), &["ssl=on"], &[], &files);
+    make_roles(&server).await;
+    let direct = url(&server, "localhost", "sslmode=verify-full&sslnegotiation=direct&channel_binding=require");
+    let session = open_with(&direct, &with_ca(&ca)).await.unwrap();
+    assert!(session.server.encrypted && session.server.version_num >= 180_000, "{:?}", session.server);
+    session.cancel().await.unwrap();
+    let old = &good().await.server;
+    if old.about().version < 17 {
+        let (reason, message) = refused(open(&url(old, "localhost", "sslmode=require&sslnegotiation=direct")).await);
+        assert_eq!(reason, Reason::TLSFailed);
+        assert!(message.contains("PostgreSQL 17 or newer"), "{message}");
+    }
 }
 
 #[tokio::test]
@@ -275,7 +297,8 @@ async fn an_expired_certificate_is_refused_where_it_is_checked() {
     let server = server(&ca.sign(&stale), &ca.certificate.pem());
     make_roles(&server).await;
     for mode in ["verify-ca", "verify-full", "require"] {
-        let (reason, message) = refused(open_with(&url(&server, "localhost", &format!("sslmode={mode}")), &with_ca(&ca)).await);
+        let (reason, message) =
+            refused(open_with(&url(&server, "localhost", &format!("sslmode={mode}")), &with_ca(&ca)).await);
         assert_eq!(reason, Reason::TLSFailed, "{mode}");
         assert!(message.contains("has expired"), "{message}");
     }
@@ -290,7 +313,8 @@ async fn a_self_signed_certificate_may_be_given_as_its_own_ca() {
     let (made, other) = (self_signed(&quick_start), self_signed(&quick_start));
     let server = server(&made, &made.certificate);
     make_roles(&server).await;
-    let given = |made: &Made| TlsInput { ca: Some(pem("key ca.crt of Secret ca", &made.certificate)), ..TlsInput::default() };
+    let given =
+        |made: &Made| TlsInput { ca: Some(pem("key ca.crt of Secret ca", &made.certificate)), ..TlsInput::default() };
     assert!(open_with(&url(&server, "localhost", ""), &given(&made)).await.is_ok());
     let bound = url(&server, "localhost", "channel_binding=require");
     assert!(open_with(&bound, &given(&made)).await.is_ok());
