@@ -27,7 +27,7 @@ fn options(args: OperatorArgs) -> Result<controller::Options, CliError> {
     }
     namespaces.sort_unstable();
     namespaces.dedup();
-    Ok(controller::Options { namespaces })
+    Ok(controller::Options { namespaces, grace_period: controller::GRACE_PERIOD })
 }
 
 #[cfg(test)]

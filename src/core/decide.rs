@@ -19,6 +19,8 @@ use super::{
 /// How long a finding must have stood before it stalls a set whose content comes from several places, which don't
 /// change at one moment.
 pub const STANDING: SignedDuration = SignedDuration::from_secs(2);
+/// When to look again after another set claimed the history first.
+const LOST_CLAIM: Pace = Pace::Fixed(Duration::from_secs(1));
 /// From which failed look in a row on a Ready set is said to wait for its database.
 pub const FAILED_LOOKS: u32 = 3;
 
@@ -86,6 +88,8 @@ pub enum Observed<'a> {
     Suspended,
     /// The spec asks for something that can't be.
     InvalidSpec(&'a Failure),
+    /// The source couldn't be asked for: nothing is known of it.
+    Unread(&'a Failure),
     /// The source is absent, or is no migration directory.
     Source(&'a Failure),
     /// The content isn't the one that the spec means.
@@ -209,6 +213,7 @@ pub fn decide(observed: Observed<'_>, memory: &Memory, circumstances: &Circumsta
             say(Verdict::before_database(Reason::Suspended, message), Pace::Never, memory, circumstances)
         }
         Observed::InvalidSpec(failure) => say(before_database(failure), Pace::Never, memory, circumstances),
+        Observed::Unread(failure) => say(before_database(failure), Pace::RETRY, memory, circumstances),
         Observed::Source(failure) => find(before_database(failure), memory, circumstances),
         Observed::OtherDigest { wanted, found } => {
             let message = format!(
@@ -319,7 +324,9 @@ fn executed(
             };
             let checksums = assessment.map_or(Checksums::Kept, checksums);
             let verdict = Verdict { reason: failure.reason, message: failure.message.clone(), database, checksums };
-            say(verdict, Pace::of(failure.reason), memory, circumstances)
+            // Who claimed the history meanwhile is read from it by another look.
+            let pace = if failure.reason == Reason::Conflict { LOST_CLAIM } else { Pace::of(failure.reason) };
+            say(verdict, pace, memory, circumstances)
         }
     }
 }

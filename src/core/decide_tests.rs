@@ -112,6 +112,7 @@ fn each_place_where_a_look_can_end_has_its_reason_and_its_next_look() {
     let table: Vec<(Observed<'_>, Reason, Option<u64>)> = vec![
         (Observed::Suspended, Reason::Suspended, None),
         (Observed::InvalidSpec(&invalid_spec), Reason::InvalidSpec, None),
+        (Observed::Unread(&no_source), Reason::WaitingForSource, Some(1)),
         (Observed::Source(&no_source), Reason::WaitingForSource, Some(600)),
         (Observed::Source(&bad_source), Reason::InvalidSource, Some(600)),
         (Observed::Source(&duplicate), Reason::DuplicateVersion, Some(600)),
@@ -131,7 +132,7 @@ fn each_place_where_a_look_can_end_has_its_reason_and_its_next_look() {
         (Observed::Executed { ending: &stopped, assessment: Some(&broken) }, Reason::Checking, Some(0)),
         (Observed::Executed { ending: &lost, assessment: None }, Reason::Retrying, Some(1)),
         (Observed::Executed { ending: &locked, assessment: Some(&broken) }, Reason::WaitingForLock, Some(1)),
-        (Observed::Executed { ending: &conflict, assessment: None }, Reason::Conflict, Some(600)),
+        (Observed::Executed { ending: &conflict, assessment: None }, Reason::Conflict, Some(1)),
     ];
     for (observed, reason, again) in table {
         let decision = decide(observed, &Memory::default(), &changed(0));

@@ -14,6 +14,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// The longest pause of a wait for a lock.
 pub const LONGEST_LOCK_PAUSE: Duration = Duration::from_secs(30);
+/// The longest pause after a status couldn't be written.
+pub const LONGEST_WRITE_PAUSE: Duration = Duration::from_secs(60);
 /// How often a Secret is read by name while it is the Secret that may mend things.
 pub const SECRET_PAUSE: Duration = Duration::from_secs(30);
 /// The same, while an absent Secret has not been waited for long.
@@ -170,14 +172,22 @@ impl Pace {
             Self::Interval => (Some(jittered(interval, INTERVAL_JITTER, chance)), None),
             Self::IntervalOrSecret => (Some(jittered(interval, INTERVAL_JITTER, chance)), Some(SECRET_PAUSE)),
             Self::Fixed(pause) => (Some(jittered(pause, INTERVAL_JITTER, chance)), None),
-            Self::Growing { cap, secret } => {
-                let pause = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(tries)).min(cap.div_f64(1.0 + JITTER));
-                (Some(jittered(pause, JITTER, chance)), secret.then_some(SECRET_PAUSE))
-            }
+            Self::Growing { cap, secret } => (Some(growing(tries, cap, chance)), secret.then_some(SECRET_PAUSE)),
         };
         let secret = secret.filter(|secret| look.is_some_and(|look| look > *secret));
         Again { look, secret, retry: self.is_a_retry() }
     }
+}
+
+/// How long to wait after so many failed writes of a status.
+#[must_use]
+pub fn after_failed_writes(tries: u32, chance: f64) -> Duration {
+    growing(tries, LONGEST_WRITE_PAUSE, chance)
+}
+
+fn growing(tries: u32, cap: Duration, chance: f64) -> Duration {
+    let pause = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(tries)).min(cap.div_f64(1.0 + JITTER));
+    jittered(pause, JITTER, chance)
 }
 
 fn jittered(pause: Duration, share: f64, chance: f64) -> Duration {

@@ -36,9 +36,8 @@ pub async fn fetch(api: &Api<ConfigMap>, reference: &SourceRef, format: Format) 
     let names = match reference {
         SourceRef::ConfigMaps(names) => names.clone(),
         SourceRef::Selector(selector) => {
-            let parameters = ListParams::default().labels(&selector.to_string());
-            let listed = api.list_metadata(&parameters);
-            let listed = within_deadline("looking for ConfigMaps by label", listed).await?;
+            let query = ListParams::default().labels(&selector.to_string());
+            let listed = within_deadline("looking for ConfigMaps by label", api.list_metadata(&query)).await?;
             listed.items.iter().map(ResourceExt::name_any).collect()
         }
     };
@@ -310,11 +309,10 @@ mod tests {
 
     #[test]
     fn a_snapshot_knows_the_versions_that_it_was_read_from() {
-        let maps = vec![map("shop", &[("001_a.sql", "SELECT 1;")], &[])];
-        let snapshot = snapshot(names(&["shop"]), Format::Auto, maps);
-        assert!(snapshot.holds("shop", "uid-of-shop", "7"));
-        assert!(!snapshot.holds("shop", "uid-of-shop", "8"));
-        assert!(!snapshot.holds("shop", "another", "7"));
-        assert!(!snapshot.holds("other", "uid-of-shop", "7"));
+        let maps = vec![map("shop", &[("README.md", "")], &[]), ("gone".to_owned(), None)];
+        let snapshot = snapshot(names(&["gone", "shop"]), Format::Auto, maps);
+        assert!(snapshot.content.is_err(), "also when the content can't be used");
+        let stamp = Stamp { uid: "uid-of-shop".to_owned(), resource_version: "7".to_owned() };
+        assert_eq!(snapshot.stamps, BTreeMap::from([("shop".to_owned(), stamp)]));
     }
 }

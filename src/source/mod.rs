@@ -41,10 +41,40 @@ pub struct Content {
     pub dir: Arc<MigrationDir>,
 }
 
-impl Snapshot {
-    /// Whether it was read from exactly this version of that object.
+impl Stamp {
+    /// Whether the other is a later version of the same object. Resource versions that aren't numbers can't be ordered:
+    /// whatever differs counts as later then.
     #[must_use]
-    pub fn holds(&self, name: &str, uid: &str, resource_version: &str) -> bool {
-        self.stamps.get(name).is_some_and(|stamp| stamp.uid == uid && stamp.resource_version == resource_version)
+    pub fn is_older_than(&self, other: &Self) -> bool {
+        is_older(&self.resource_version, &other.resource_version)
+    }
+}
+
+/// Whether one resource version is older than another of the same object (Kubernetes API concepts, "Resource versions":
+/// comparable as decimal numbers, KEP-5504).
+#[must_use]
+pub fn is_older(one: &str, other: &str) -> bool {
+    match (one.parse::<u128>(), other.parse::<u128>()) {
+        (Ok(one), Ok(other)) => one < other,
+        (Ok(_) | Err(_), Ok(_) | Err(_)) => one != other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resource_versions_compare_as_numbers_and_else_by_being_the_same() {
+        for (one, other, expected) in [
+            ("9", "10", true),
+            ("10", "9", false),
+            ("10", "10", false),
+            ("a", "b", true),
+            ("b", "a", true),
+            ("a", "a", false),
+        ] {
+            assert_eq!(is_older(one, other), expected, "{one} {other}");
+        }
     }
 }

@@ -25,6 +25,7 @@ fn detach(parent: &str, partition: &str) -> Kind {
 
 /// M19: what controls a transaction, and what can't run in one on PostgreSQL 14 to 18.
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn a_statement_has_the_kind_that_its_first_words_say() {
     let reindex = |concurrently| Kind::Alone(Alone::Reindex { concurrently });
     let repeatable = || Kind::Alone(Alone::Repeatable);

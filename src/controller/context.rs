@@ -1,0 +1,88 @@
+//! What every reconcile shares.
+
+use kube::{
+    Client,
+    runtime::reflector::{ObjectRef, Store},
+};
+use tokio::sync::{Semaphore, watch};
+
+use super::{events::Events, registry::Registry};
+use crate::{
+    api::v1alpha1::MigrationSet,
+    core::{
+        decide::RecordedOwner,
+        desired::{HistoryLocation, Owner},
+    },
+    execute::Stop,
+};
+
+/// Looks at databases that may be under way at one time. What runs migrations isn't counted, so that a long one holds up
+/// nobody.
+pub(super) const LOOKS: usize = 64;
+
+/// What every reconcile shares.
+pub(super) struct Context {
+    /// The API server.
+    pub client: Client,
+    /// MigrationSets as the watch shows them.
+    pub store: Store<MigrationSet>,
+    /// What is remembered of each.
+    pub registry: Registry,
+    /// Where events are told.
+    pub events: Events,
+    /// A permit for each look at a database.
+    pub looks: Semaphore,
+    /// Whether the operator itself is to stop.
+    pub stop: watch::Receiver<Stop>,
+}
+
+impl Context {
+    /// The MigrationSet of that name, as the watch shows it.
+    pub fn set(&self, name: &Owner) -> Option<std::sync::Arc<MigrationSet>> {
+        self.store.get(&reference(name))
+    }
+
+    /// Whether the operator itself is to stop.
+    pub fn is_stopping(&self) -> bool {
+        *self.stop.borrow() != Stop::No
+    }
+
+    /// Returns when the operator itself is to stop.
+    pub async fn stopping(&self) {
+        let mut stop = self.stop.clone();
+        if stop.wait_for(|stop| *stop != Stop::No).await.is_err() {
+            // Nobody is left who could ask for it.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// What the cluster knows of the recorded owner of a history.
+    pub fn recorded_owner(&self, owner: &str, history: &HistoryLocation) -> RecordedOwner {
+        let Some(owner) = parse_owner(owner) else { return RecordedOwner::OutOfReach };
+        if !self.registry.knows(&owner.namespace) {
+            return RecordedOwner::OutOfReach;
+        }
+        match self.set(&owner) {
+            None => RecordedOwner::Absent,
+            Some(other) => {
+                let set = other.spec.history.set.as_ref().unwrap_or(&owner.name);
+                if other.spec.history.schema == history.schema && *set == history.set {
+                    RecordedOwner::SameHistory
+                } else {
+                    RecordedOwner::OtherHistory
+                }
+            }
+        }
+    }
+}
+
+/// A name as the store keeps it.
+pub(super) fn reference(name: &Owner) -> ObjectRef<MigrationSet> {
+    ObjectRef::new(&name.name).within(&name.namespace)
+}
+
+/// An owner as a history records it.
+pub(super) fn parse_owner(text: &str) -> Option<Owner> {
+    let (namespace, name) = text.split_once('/')?;
+    Some(Owner { namespace: namespace.to_owned(), name: name.to_owned() })
+}
