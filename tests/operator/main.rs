@@ -5,4 +5,7 @@ mod support;
 
 mod crd;
 mod install;
+mod line;
 mod readme;
+mod shop;
+mod waiting;
