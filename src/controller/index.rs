@@ -136,9 +136,10 @@ mod tests {
         let selector = LabelSelector::new(vec![Requirement::Exists("migrations".to_owned())]);
         index.note(&name("a", "shop"), Some(SourceRef::Selector(selector)));
         let labels = BTreeMap::from([("migrations".to_owned(), String::new())]);
+        let unlabelled = BTreeMap::new();
         let found = |namespace, labels| index.by_selector(namespace, labels).collect::<Vec<_>>();
         assert_eq!(found("a", &labels), [(name("a", "shop"), Match::Yes)]);
-        assert_eq!(found("a", &BTreeMap::new()), [(name("a", "shop"), Match::No)]);
+        assert_eq!(found("a", &unlabelled), [(name("a", "shop"), Match::No)]);
         assert_eq!(found("b", &labels), []);
     }
 

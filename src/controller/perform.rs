@@ -13,13 +13,19 @@ const FIRST: Duration = Duration::from_millis(200);
 /// From one write to the next.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Executes, and calls `show` with what runs. A call that is under way is awaited, so that none is later than what the
-/// caller writes afterwards.
+/// Where it is shown what runs.
+pub(super) trait Progress: Send {
+    /// Shows it.
+    fn show(&mut self, running: &Running) -> impl Future<Output = ()> + Send;
+}
+
+/// Executes, and shows what runs. What is being shown at the end is awaited, so that it isn't later than what the caller
+/// writes afterwards.
 pub(super) async fn perform(
     session: Session,
     work: Work<'_>,
     stop: watch::Receiver<Stop>,
-    mut show: impl AsyncFnMut(&Running),
+    progress: &mut impl Progress,
 ) -> Report {
     let (sender, mut receiver) = watch::channel(None);
     let mut execution = pin!(execute::execute(session, work, stop, &sender));
@@ -33,7 +39,7 @@ pub(super) async fn perform(
         };
         let mut report = None;
         {
-            let mut showing = pin!(show(&running));
+            let mut showing = pin!(progress.show(&running));
             loop {
                 tokio::select! {
                     ended = &mut execution, if report.is_none() => report = Some(ended),
@@ -52,12 +58,10 @@ pub(super) async fn perform(
 /// Waits until `after`, and until what runs is something else than what was shown.
 async fn changed(receiver: &mut watch::Receiver<Option<Running>>, shown: Option<&Running>, after: Instant) -> Running {
     tokio::time::sleep_until(after).await;
-    match receiver.wait_for(|running| running.is_some() && running.as_ref() != shown).await {
-        Ok(running) => match running.as_ref() {
-            Some(running) => running.clone(),
-            None => std::future::pending().await,
-        },
+    let running = receiver.wait_for(|running| running.is_some() && running.as_ref() != shown).await;
+    match running.map(|running| running.clone()) {
+        Ok(Some(running)) => running,
         // The execution has ended, and its report is what counts.
-        Err(_) => std::future::pending().await,
+        Ok(None) | Err(_) => std::future::pending().await,
     }
 }

@@ -13,7 +13,7 @@ use super::{
     dereference::{self, SecretStamps},
     due::{Due, due},
     observe::{self, Short},
-    perform::perform,
+    perform::{Progress, perform},
     registry::{Happened, PastLook, Remembered, Seen, name_of},
     status::{Outcome, StatusError, StatusWriter, ready},
     summarize::{Summary, summarize},
@@ -29,7 +29,7 @@ use crate::{
         outcome::{Failure, Reason},
         plan::{self, Assessment},
     },
-    execute::{End, Report, Work},
+    execute::{End, Report, Running, Work},
     source::{Content, Snapshot},
 };
 
@@ -158,14 +158,13 @@ impl<'a> Reconcile<'a> {
 
     /// The line itself.
     async fn look(&mut self) -> Result<Ended, StatusError> {
-        let decided = |decision| Ok(Ended::Decided(decision, None));
         let unparsed = circumstances(Occasion::Periodic, Places::One, INTERVAL);
         if self.set.spec.suspend {
-            return decided(self.decide(Observed::Suspended, &unparsed));
+            return unseen(self.decide(Observed::Suspended, &unparsed));
         }
         let parsed = match parse(self.set) {
             Ok(parsed) => parsed,
-            Err(invalid) => return decided(self.decide(Observed::InvalidSpec(&Failure::from(invalid)), &unparsed)),
+            Err(invalid) => return unseen(self.decide(Observed::InvalidSpec(&Failure::from(invalid)), &unparsed)),
         };
         let places = if parsed.source.may_be_several() { Places::Several } else { Places::One };
 
@@ -173,18 +172,20 @@ impl<'a> Reconcile<'a> {
             Ok(snapshot) => snapshot,
             Err(failure) => {
                 let circumstances = circumstances(Occasion::Periodic, places, parsed.desired.interval);
-                return decided(self.decide(Observed::Unread(&failure), &circumstances));
+                return unseen(self.decide(Observed::Unread(&failure), &circumstances));
             }
         };
         let occasion = self.occasion(&snapshot);
-        let circumstances = || circumstances(occasion, places, parsed.desired.interval);
+        let interval = parsed.desired.interval;
         let content = match &snapshot.content {
             Ok(content) => content,
-            Err(failure) => return decided(self.decide(Observed::Source(failure), &circumstances())),
+            Err(failure) => {
+                return unseen(self.decide(Observed::Source(failure), &circumstances(occasion, places, interval)));
+            }
         };
         if let Some(wanted) = parsed.desired.digest.as_ref().filter(|wanted| **wanted != content.digest) {
             let observed = Observed::OtherDigest { wanted, found: &content.digest };
-            return decided(self.decide(observed, &circumstances()));
+            return unseen(self.decide(observed, &circumstances(occasion, places, interval)));
         }
 
         let reading = dereference::secrets(&self.context.client, &parsed.desired.owner.namespace, &parsed.database);
@@ -200,16 +201,20 @@ impl<'a> Reconcile<'a> {
         };
         let secrets = match secrets {
             Ok(secrets) => secrets,
-            Err(failure) => return decided(self.decide(Observed::Secret(&failure), &circumstances())),
+            Err(failure) => {
+                return unseen(self.decide(Observed::Secret(&failure), &circumstances(occasion, places, interval)));
+            }
         };
         let mut stamps = secrets.stamps();
         let look = observe::look(self.context, &parsed, content, secrets, &mut stamps).await;
         self.secrets = Some(stamps);
         let look = match look {
             Ok(look) => look,
-            Err(Short::Secret(failure)) => return decided(self.decide(Observed::Secret(&failure), &circumstances())),
+            Err(Short::Secret(failure)) => {
+                return unseen(self.decide(Observed::Secret(&failure), &circumstances(occasion, places, interval)));
+            }
             Err(Short::Database(failure)) => {
-                return decided(self.decide(Observed::Database(&failure), &circumstances()));
+                return unseen(self.decide(Observed::Database(&failure), &circumstances(occasion, places, interval)));
             }
             Err(Short::Stopping) => return Ok(Ended::Stopping),
         };
@@ -217,7 +222,7 @@ impl<'a> Reconcile<'a> {
             self.conflict_with = parse_owner(owner);
         }
         let observed = Observed::Compared { assessment: &look.assessment, ownership: &look.ownership };
-        let decision = self.decide(observed, &circumstances());
+        let decision = self.decide(observed, &circumstances(occasion, places, interval));
         let take_over_from = match &decision.act {
             Act::Nothing => return Ok(Ended::Decided(decision, Some((look.history, look.assessment)))),
             Act::Execute { take_over_from } => take_over_from.clone(),
@@ -230,7 +235,7 @@ impl<'a> Reconcile<'a> {
             End::Failed(failure) => Ending::Failed(failure),
         };
         let observed = Observed::Executed { ending: &ending, assessment: seen.as_ref().map(|(_, seen)| seen) };
-        Ok(Ended::Decided(self.decide(observed, &circumstances()), seen))
+        Ok(Ended::Decided(self.decide(observed, &circumstances(occasion, places, interval)), seen))
     }
 
     fn decide(&self, observed: Observed<'_>, circumstances: &Circumstances) -> Decision {
@@ -297,23 +302,8 @@ impl<'a> Reconcile<'a> {
         };
         let asked = *self.context.stop.borrow();
         let stop = self.context.registry.executing(&self.name, &self.uid, asked);
-        let report = perform(session, work, stop, async |running| {
-            let message =
-                format!("{} of {}: {}_{}", running.completed + 1, running.planned, running.version, running.name);
-            let verdict = Verdict { message, ..verdict.clone() };
-            let summary = Summary {
-                content: Some(content),
-                seen: Some((&history, &assessment)),
-                running: Some(running),
-                ..self.summary(&verdict)
-            };
-            let status = summarize(&summary, &self.status);
-            match self.writer.write(&status).await {
-                Ok(Outcome::Written | Outcome::Gone) => self.status = status,
-                Err(error) => tracing::warn!(set = %self.name, error = with_source(&error), "progress isn't shown"),
-            }
-        })
-        .await;
+        let mut shown = Shown { reconcile: self, content, seen: (&history, &assessment), verdict };
+        let report = perform(session, work, stop, &mut shown).await;
         self.context.registry.executed(&self.name, &self.uid);
         let seen = report.history.clone().map(|history| {
             let assessment = plan::plan(&content.dir, &history, &parsed.desired);
@@ -380,6 +370,39 @@ impl<'a> Reconcile<'a> {
         let pause = [again.look, again.secret].into_iter().flatten().min();
         Ok(pause.map_or_else(Action::await_change, Action::requeue))
     }
+}
+
+/// Shows in the status what runs.
+struct Shown<'s, 'a> {
+    reconcile: &'s mut Reconcile<'a>,
+    content: &'s Content,
+    seen: (&'s History, &'s Assessment),
+    verdict: &'s Verdict,
+}
+
+impl Progress for Shown<'_, '_> {
+    async fn show(&mut self, running: &Running) {
+        let Running { version, name, completed, planned, .. } = running;
+        let message = format!("{} of {planned}: {version}_{name}", completed + 1);
+        let verdict = Verdict { message, ..self.verdict.clone() };
+        let summary = Summary {
+            content: Some(self.content),
+            seen: Some(self.seen),
+            running: Some(running),
+            ..self.reconcile.summary(&verdict)
+        };
+        let status = summarize(&summary, &self.reconcile.status);
+        match self.reconcile.writer.write(&status).await {
+            Ok(Outcome::Written | Outcome::Gone) => self.reconcile.status = status,
+            Err(error) => {
+                tracing::warn!(set = %self.reconcile.name, error = with_source(&error), "progress isn't shown");
+            }
+        }
+    }
+}
+
+fn unseen(decision: Decision) -> Result<Ended, StatusError> {
+    Ok(Ended::Decided(decision, None))
 }
 
 fn circumstances(occasion: Occasion, places: Places, interval: std::time::Duration) -> Circumstances {

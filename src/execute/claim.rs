@@ -128,7 +128,9 @@ async fn hold(working: &Client, watching: &Client, key: i64, what: &str) -> Resu
             let holder = lock::holder(watching, key).await;
             return Err(Failure::new(Reason::WaitingForLock, format!("{what} is held by {holder}")));
         }
-        tokio::time::sleep(pause.mul_f64(rand::rng().random_range(0.75..1.25))).await;
+        // Drawn before the wait: the generator is one thread's own, and the wait may go on in another.
+        let jittered = pause.mul_f64(rand::rng().random_range(0.75..1.25));
+        tokio::time::sleep(jittered).await;
         pause = (pause * 2).min(Duration::from_millis(400));
     }
 }

@@ -39,7 +39,10 @@ pub fn locate_byte(text: &str, first_line: u32, byte_offset: usize) -> Location 
 /// cut around the caret; tabs are shown as one blank.
 #[must_use]
 pub fn excerpt(text: &str, char_offset: usize) -> String {
-    let at = byte_of_char(text, char_offset);
+    let mut at = byte_of_char(text, char_offset);
+    if text[..at].ends_with('\r') && text[at..].starts_with('\n') {
+        at -= 1;
+    }
     let is_line_end = |c: char| matches!(c, '\n' | '\r');
     let start = text[..at].rfind(is_line_end).map_or(0, |end| end + 1);
     let end = text[at..].find(is_line_end).map_or(text.len(), |end| at + end);
@@ -148,6 +151,7 @@ mod tests {
         assert_eq!(excerpt("日本 x", 3), "日本 x\n     ^");
         assert_eq!(excerpt("SELECT", 6), "SELECT\n      ^");
         assert_eq!(excerpt("a\r\nb", 1), "a\n ^");
+        assert_eq!(excerpt("a\r\nb", 2), "a\n ^");
         assert_eq!(excerpt("", 5), "\n^");
     }
 
