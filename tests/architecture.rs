@@ -379,6 +379,34 @@ fn the_crd_file_is_the_generated_one() {
     );
 }
 
+#[test]
+fn the_specification_names_every_field_and_every_reason() {
+    fn fields(schema: &serde_json::Value, found: &mut BTreeSet<String>) {
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            found.insert(name.clone());
+            fields(property, found);
+        }
+        if schema["items"].is_object() {
+            fields(&schema["items"], found);
+        }
+    }
+    let page = std::fs::read_to_string(root().join("docs/spec/migrationset.md")).expect("the page is there");
+    let words: BTreeSet<&str> = page.split(|c: char| !c.is_alphanumeric()).collect();
+    let crd = serde_json::to_value(dunlin::api::v1alpha1::crd()).expect("it is JSON");
+    let root = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+    let mut names = BTreeSet::new();
+    fields(&root["spec"], &mut names);
+    for (name, property) in root["status"]["properties"].as_object().into_iter().flatten() {
+        names.insert(name.clone());
+        if name != "conditions" {
+            fields(property, &mut names);
+        }
+    }
+    names.extend(dunlin::core::outcome::Reason::ALL.iter().map(ToString::to_string));
+    let absent: Vec<&String> = names.iter().filter(|name| !words.contains(name.as_str())).collect();
+    assert!(absent.is_empty(), "docs/spec/migrationset.md doesn't speak of {absent:?}");
+}
+
 /// The reader above reads what it is meant to read.
 #[test]
 fn paths_are_found_in_trees_and_expressions_and_not_in_comments_or_literals() {

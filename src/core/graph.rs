@@ -95,7 +95,9 @@ mod tests {
         #[test]
         fn an_order_holds_every_node_behind_what_it_needs(edges in prop::collection::vec((0usize..12, 0usize..12), 0..20)) {
             let mut depends = vec![Vec::new(); 12];
-            edges.iter().for_each(|&(node, need)| depends[node].push(need));
+            for &(node, need) in &edges {
+                depends[node].push(need);
+            }
             match order(&depends) {
                 Ok(ordered) => {
                     let place = |node| ordered.iter().position(|&other| other == node).unwrap();

@@ -7,5 +7,6 @@ mod conduct;
 mod crd;
 mod install;
 mod line;
+mod readme;
 mod shop;
 mod waiting;

@@ -294,7 +294,7 @@ impl<'a> Reader<'a, '_> {
                 &format!("the id {id} isn't the version {version} of the file's name: change one of the two"),
             ),
             Err(why) => {
-                self.refuse(mark.location, &format!("the id isn't the version {version} of the file's name: {why}"))
+                self.refuse(mark.location, &format!("the id isn't the version {version} of the file's name: {why}"));
             }
         }
     }

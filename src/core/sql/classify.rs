@@ -230,7 +230,7 @@ fn alter(mut tokens: Tokens) -> Option<Alone> {
         return None;
     }
     let partition = tokens.qualified_name();
-    tokens.accept("concurrently").then(|| match (parent, partition) {
+    tokens.accept("concurrently").then_some(match (parent, partition) {
         (Some(parent), Some(partition)) => Alone::DetachConcurrently { parent, partition },
         _ => Alone::Unproven,
     })

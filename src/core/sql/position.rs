@@ -39,7 +39,10 @@ pub fn locate_byte(text: &str, first_line: u32, byte_offset: usize) -> Location 
 /// cut around the caret; tabs are shown as one blank.
 #[must_use]
 pub fn excerpt(text: &str, char_offset: usize) -> String {
-    let at = byte_of_char(text, char_offset);
+    let mut at = byte_of_char(text, char_offset);
+    if text[..at].ends_with('\r') && text[at..].starts_with('\n') {
+        at -= 1;
+    }
     let is_line_end = |c: char| matches!(c, '\n' | '\r');
     let start = text[..at].rfind(is_line_end).map_or(0, |end| end + 1);
     let end = text[at..].find(is_line_end).map_or(text.len(), |end| at + end);
@@ -103,8 +106,16 @@ fn byte_of_char(text: &str, char_offset: usize) -> usize {
 fn width(character: char) -> usize {
     match u32::from(character) {
         0x0300..=0x036f | 0x200b..=0x200f | 0xfe00..=0xfe0f => 0,
-        0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xfe30..=0xfe6f | 0xff00..=0xff60 => 2,
-        0xffe0..=0xffe6 | 0x1_f300..=0x1_f64f | 0x1_f900..=0x1_f9ff | 0x2_0000..=0x3_fffd => 2,
+        0x1100..=0x115f
+        | 0x2e80..=0xa4cf
+        | 0xac00..=0xd7a3
+        | 0xf900..=0xfaff
+        | 0xfe30..=0xfe6f
+        | 0xff00..=0xff60
+        | 0xffe0..=0xffe6
+        | 0x1_f300..=0x1_f64f
+        | 0x1_f900..=0x1_f9ff
+        | 0x2_0000..=0x3_fffd => 2,
         _ => 1,
     }
 }
@@ -140,6 +151,7 @@ mod tests {
         assert_eq!(excerpt("日本 x", 3), "日本 x\n     ^");
         assert_eq!(excerpt("SELECT", 6), "SELECT\n      ^");
         assert_eq!(excerpt("a\r\nb", 1), "a\n ^");
+        assert_eq!(excerpt("a\r\nb", 2), "a\n ^");
         assert_eq!(excerpt("", 5), "\n^");
     }
 

@@ -4,7 +4,8 @@
 //! its history row. In a non-transactional section a block from BEGIN to COMMIT is one statement of the journal.
 
 use super::{
-    Alone, Kind, OwnTransaction, Problem, Script, SessionEffect, Statement, lexer::Backslashes, tokens::Tokens,
+    Alone, Kind, OwnTransaction, Problem, Script, SessionEffect, Statement, classify::standard_conforming_strings,
+    lexer::Backslashes, tokens::Tokens,
 };
 
 const NO_TRANSACTION: &str = "add a line `-- migrate: no-transaction`, best with this statement in a file of its own";
@@ -83,6 +84,15 @@ pub(super) fn non_transactional(mut script: Script, text: &str) -> Result<Script
                 label(alone, sql)
             )),
             (_, Some(block)) => {
+                // The block is one message, and the server reads all of a message in one way.
+                if script.standard_conforming_strings_off
+                    && standard_conforming_strings(sql, Backslashes::Ordinary).is_some()
+                {
+                    refuse(
+                        "SET standard_conforming_strings inside a block from BEGIN to COMMIT: move it out of the block"
+                            .into(),
+                    );
+                }
                 if statement.copy_data.is_some() {
                     refuse("COPY with data inside a block from BEGIN to COMMIT: move it out of the block".into());
                 }

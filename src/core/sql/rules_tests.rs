@@ -116,6 +116,10 @@ fn an_unsound_block_is_refused_with_its_line() {
         ("BEGIN; COMMIT AND CHAIN; COMMIT", "0:8: COMMIT AND CHAIN can't be journaled"),
         ("BEGIN; PREPARE TRANSACTION 'x'", "PREPARE TRANSACTION can't be journaled"),
         ("BEGIN; VACUUM; COMMIT", "0:8: VACUUM can't run inside a transaction: move it out"),
+        (
+            "BEGIN;\nSET standard_conforming_strings = off;\nCOMMIT",
+            "1:1: SET standard_conforming_strings inside a block",
+        ),
         ("SAVEPOINT a", "0:1: SAVEPOINT stands outside a transaction"),
         ("DISCARD ALL", "0:1: DISCARD ALL would drop the lock"),
         ("BEGIN; COPY t FROM stdin;\n1\n\\.\nCOMMIT", "0:8: COPY with data inside a block"),

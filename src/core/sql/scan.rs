@@ -157,13 +157,6 @@ impl Scanner<'_> {
             TokenKind::CloseParenthesis => open.parentheses = open.parentheses.saturating_sub(1),
             TokenKind::Word => open.word(&self.text[token.start..token.end], token.start, previous),
             TokenKind::Symbol if self.text.as_bytes()[token.start] == b'.' => open.previous = Previous::Dot,
-            TokenKind::Symbol if self.text.as_bytes()[token.start] == 0 => {
-                visit(Found::Problem {
-                    at: token.start,
-                    message: "a NUL byte: PostgreSQL can't be sent one; remove it".into(),
-                    misleading: false,
-                });
-            }
             TokenKind::String if open.calls_set_config => {
                 let name = self.text[token.start..token.end].trim_matches('\'');
                 if name.eq_ignore_ascii_case("standard_conforming_strings") {
@@ -340,8 +333,8 @@ impl OpenStatement {
         }
         self.copies_from_client |=
             self.first == Verb::Copy && previous == Previous::From && (is("stdin") || is("stdout"));
-        // Only CREATE FUNCTION and PROCEDURE have a body of statements; CASE ends with END too. A keyword behind AS or a
-        // dot is a name.
+        // Only CREATE FUNCTION and PROCEDURE have a body of statements; CASE ends with END too. psql counts every BEGIN;
+        // here it takes ATOMIC, since BEGIN alone may be a name, as any keyword behind AS or a dot is one.
         if self.routine != Routine::Yes || matches!(previous, Previous::As | Previous::Dot) {
             return;
         }

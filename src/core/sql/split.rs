@@ -55,6 +55,9 @@ pub fn split(text: &str) -> Result<Script, Vec<Problem>> {
         }
         Next::Continue
     });
+    if let Some(at) = text.find('\0') {
+        places.push((at, "a NUL byte: PostgreSQL can't be sent one; remove it".into()));
+    }
     if let Some((at, message)) = misleading {
         // What stands behind it may be its consequence, and what it swallowed isn't known.
         places.retain(|(place, _)| *place < at);

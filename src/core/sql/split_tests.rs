@@ -131,6 +131,7 @@ fn what_is_left_open_is_said_where_it_began() {
         ),
         ("SELECT (1, 'a", "0:12: the string"),
         ("SELECT \0 1", "0:8: a NUL byte"),
+        ("SELECT 1;\nSELECT '\0'; -- \0", "1:9: a NUL byte"),
     ] {
         assert!(problem(text).starts_with(says), "{text}: {}", problem(text));
         assert_eq!(split(text).unwrap_err().len(), 1, "{text}");

@@ -131,6 +131,11 @@ impl Transport {
             None if error.kind() == io::ErrorKind::InvalidInput => {
                 Cause::Tls("the host is no name that a certificate can carry; connect by another one".to_owned())
             }
+            None if self.direct => Cause::Tls(format!(
+                "the server doesn't take a TLS handshake without being asked first, which sslnegotiation=direct needs \
+                 (PostgreSQL 17 or newer, with TLS) ({})",
+                error.kind()
+            )),
             None => Cause::lost(&error),
         })?;
         let binding = stream.channel_binding();

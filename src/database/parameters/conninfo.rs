@@ -43,6 +43,12 @@ fn uri(mut rest: &str) -> Result<Given, Problem> {
         }
         rest = behind;
     }
+    if rest.split('?').next().is_some_and(|it| it.contains('@')) {
+        // libpq would look half a password up as a host, and a status would show it.
+        return Err(Problem::Form(
+            "has an @ too many; in user and password, write / : @ ? # % as %2F %3A %40 %3F %23 %25",
+        ));
+    }
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     // An address in brackets holds neither; a slash inside is found as a missing bracket.
     authority(&rest[..end], &mut given)?;
