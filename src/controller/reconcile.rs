@@ -29,7 +29,7 @@ use crate::{
         outcome::{Failure, Reason},
         plan::{self, Assessment},
     },
-    execute::{End, Report, Running, Work},
+    execute::{End, Report, Running, Shell, Work},
     source::{Content, Snapshot},
 };
 
@@ -299,6 +299,7 @@ impl<'a> Reconcile<'a> {
             dir: &content.dir,
             source_digest: &content.digest,
             take_over_from,
+            shell: Shell::Operator,
         };
         let asked = *self.context.stop.borrow();
         let stop = self.context.registry.executing(&self.name, &self.uid, asked);
