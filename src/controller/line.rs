@@ -22,15 +22,13 @@ use crate::{
     api::v1alpha1::{MigrationSet, MigrationSetStatus, Parsed, parse},
     core::{
         conditions::Verdict,
-        decide::{
-            Act, Circumstances, Decision, Ending, Memory, Observed, Occasion, Ownership, Places, Said, decide,
-        },
+        decide::{Act, Circumstances, Decision, Ending, Memory, Observed, Occasion, Ownership, Places, Said, decide},
         desired::Owner,
         history::History,
         outcome::{Failure, Reason},
         plan::{self, Assessment},
     },
-    execute::{End, Report, Running, Work},
+    execute::{End, Report, Running, Shell, Work},
     source::{Content, Snapshot},
 };
 
@@ -253,6 +251,7 @@ impl<'a> Line<'a> {
             dir: &content.dir,
             source_digest: &content.digest,
             take_over_from,
+            shell: Shell::Operator,
         };
         let asked = *self.context.stop.borrow();
         let stop = self.context.registry.executing(&self.name, &self.uid, asked);

@@ -171,6 +171,12 @@ impl Parameters {
         self.settings.iter().map(Setting::sql).collect()
     }
 
+    /// The role that logs in.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
     /// The longest that [`connect`](super::connect::connect) may take with these.
     #[must_use]
     pub fn deadline(&self) -> Duration {
