@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dunlin::{api::v1alpha1::MigrationSet, controller};
+use dunlin::{
+    api::v1alpha1::{FailureStatus, MigrationSet},
+    controller,
+};
 use k8s_openapi::api::{core::v1::ConfigMap, events::v1::Event};
 use kube::{
     Api,
@@ -47,7 +50,10 @@ async fn a_long_migration_is_shown_with_what_it_waits_for_and_holds_up_nobody() 
     shop.files("sql", &[USERS, GATED]).await;
     shop.apply(json!({"policy": {"lockTimeout": "0s"}})).await;
     let blocked = |set: &MigrationSet| {
-        set.status.as_ref().and_then(|status| status.running.as_ref()).is_some_and(|running| !running.blocked_by.is_empty())
+        set.status
+            .as_ref()
+            .and_then(|status| status.running.as_ref())
+            .is_some_and(|running| !running.blocked_by.is_empty())
     };
     let set = shop.until_that("shop", "it is shown what blocks it", blocked).await;
     assert_eq!(ready(&set).map(|found| (found.0, found.1)), Some(("Unknown".into(), "Applying".into())));
@@ -125,7 +131,11 @@ async fn an_operator_that_is_stopped_leaves_no_failure_behind() {
     shop.until_that("shop", "it runs", is_running).await;
     let asked = Instant::now();
     operator.stop().await;
-    assert!(asked.elapsed() < Duration::from_secs(9), "it needn't wait for the end of its grace: {:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < Duration::from_secs(9),
+        "it needn't wait for the end of its grace: {:?}",
+        asked.elapsed()
+    );
     let set = shop.sets().get("shop").await.expect("it is there");
     assert_eq!(condition(&set, "Stalled").map(|found| found.0).as_deref(), Some("False"), "{:#?}", set.status);
     assert_eq!(set.status.as_ref().and_then(|status| status.failure.clone()), None);
@@ -168,7 +178,8 @@ async fn the_reconcile_annotations_are_acknowledged() {
     shop.ask("DELETE FROM dunlin.migration; DROP TABLE users").await;
     shop.annotate("reconcile.fluxcd.io/requestedAt", "2026-11-21T10:00:00Z").await;
     let answered = |set: &MigrationSet| {
-        set.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_deref()) == Some("2026-11-21T10:00:00Z")
+        set.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_deref())
+            == Some("2026-11-21T10:00:00Z")
     };
     let set = shop.until_that("shop", "Flux's annotation is answered", answered).await;
     assert!(is_ready(&set), "the answer comes at the end of the look");
@@ -190,7 +201,7 @@ async fn a_forged_status_is_put_right() {
     let honest = shop.until("UpToDate").await.status.expect("a status");
     let mut forged = honest.clone();
     forged.applied.get_or_insert_default().count = 99;
-    forged.failure = Some(Default::default());
+    forged.failure = Some(FailureStatus::default());
     forged.conditions[0].status = "False".to_owned();
     forged.conditions[0].reason = "Forged".to_owned();
     let mut extra = forged.conditions[0].clone();
@@ -199,8 +210,8 @@ async fn a_forged_status_is_put_right() {
     let patch = json!({
         "apiVersion": "dunlin.dev/v1alpha1", "kind": "MigrationSet", "metadata": {"name": "shop"}, "status": forged,
     });
-    let forger = PatchParams::apply("forger").force();
-    shop.sets().patch_status("shop", &forger, &Patch::Apply(&patch)).await.expect("an admin may forge");
+    let another = PatchParams::apply("forger").force();
+    shop.sets().patch_status("shop", &another, &Patch::Apply(&patch)).await.expect("an admin may forge");
     let right = |set: &MigrationSet| set.status.as_ref() == Some(&honest);
     shop.until_that("shop", "the forgery is gone", right).await;
     let gone = json!({"status": null});
@@ -272,7 +283,11 @@ async fn a_secret_appears_nowhere() {
     shop.ask(&format!("CREATE ROLE \"{}\" LOGIN SUPERUSER PASSWORD '{PASSWORD}'", shop.namespace)).await;
     let url = shop.url.replace(&userinfo(&shop.url), &format!("{}:{PASSWORD}", shop.namespace));
     shop.secret("db", &[("uri", &url)]).await;
-    shop.files("sql", &[USERS, ("002_rows.sql", "INSERT INTO users SELECT 73510000 + 351 FROM generate_series(1, 2);")]).await;
+    shop.files(
+        "sql",
+        &[USERS, ("002_rows.sql", "INSERT INTO users SELECT 73510000 + 351 FROM generate_series(1, 2);")],
+    )
+    .await;
     shop.apply(json!({"interval": "1s"})).await;
     shop.until("MigrationFailed").await;
     shop.secret("db", &[("uri", &url.replace(PASSWORD, &format!("{PASSWORD}-wrong")))]).await;
