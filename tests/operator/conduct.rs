@@ -150,6 +150,54 @@ async fn an_operator_that_is_stopped_leaves_no_failure_behind() {
     shop.close().await;
 }
 
+/// A statement outside of a transaction is left to end: the operator leaves with its grace, and the next one finds what
+/// the server made of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_outside_of_a_transaction_outlives_the_operator() {
+    let mut shop = Shop::closed().await;
+    shop.ask("CREATE TABLE busy (id int)").await;
+    let (reader, connection) = tokio_postgres::connect(&shop.url, NoTls).await.expect("the database answers");
+    tokio::spawn(connection);
+    reader.batch_execute("BEGIN; INSERT INTO busy VALUES (1)").await.expect("it can be written");
+    let index = "-- migrate: no-transaction\nCREATE INDEX CONCURRENTLY busy_id ON busy (id);\n";
+    shop.files("sql", &[USERS, ("002_index.sql", index), AFTER]).await;
+    shop.apply(json!({})).await;
+    let client = kubernetes().client().await;
+    let operator = Operator::start(client, &shop.namespace, Duration::from_secs(3));
+    shop.until_that("shop", "it runs", is_running).await;
+    operator.stop().await;
+    let left = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY busy_id%' AND state = 'active'";
+    assert_eq!(shop.ask(left).await, "1", "the statement goes on without it");
+    shop.start_operator().await;
+    shop.until("WaitingForLock").await;
+    drop(reader);
+    let set = shop.until("UpToDate").await;
+    assert_eq!(applied(&set), 3);
+    let valid = "SELECT indisvalid::text FROM pg_index WHERE indexrelid = 'busy_id'::regclass";
+    assert_eq!(shop.ask(valid).await, "true");
+    shop.close().await;
+}
+
+/// An object that was deleted while it ran, and made again under its name, gets a status of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_made_again_under_its_name_is_another_set() {
+    let shop = Shop::open().await;
+    let gate = gate(&shop.url).await;
+    shop.files("sql", &[USERS, GATED, AFTER]).await;
+    shop.apply(json!({"policy": {"lockTimeout": "0s"}})).await;
+    shop.until_that("shop", "it runs", is_running).await;
+    shop.sets().delete("shop", &DeleteParams::default()).await.expect("nothing holds it");
+    shop.apply(json!({"policy": {"lockTimeout": "0s"}})).await;
+    let again = shop.sets().get("shop").await.expect("it is there again").metadata.uid;
+    drop(gate);
+    shop.until("UpToDate").await;
+    let seen = shop.seen.lock().expect("nobody panicked").clone();
+    let first = seen.iter().filter(|set| set.metadata.uid == again).find_map(ready).expect("it has a status");
+    assert_eq!(first.1, "Checking", "what was left of the first one wasn't written to the second");
+    assert_eq!(shop.ask("SELECT count(*) FROM dunlin.run").await, "3", "nothing ran twice");
+    shop.close().await;
+}
+
 /// A restart finds everything as it was, and writes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_operator_leaves_a_ready_set_alone() {

@@ -221,6 +221,30 @@ async fn a_history_has_one_owner_until_it_is_gone() {
     shop.close().await;
 }
 
+/// M32: two sets that come at one moment don't both run.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_sets_on_one_history_one_is_first() {
+    let mut shop = Shop::closed().await;
+    shop.files("sql", &[USERS, ORDERS]).await;
+    for name in ["one", "two"] {
+        shop.apply_as(name, json!({"history": {"set": "shared"}})).await;
+    }
+    shop.start_operator().await;
+    let decided = eventually("one of them has it", LIMIT, async || {
+        let mut reasons = Vec::new();
+        for name in ["one", "two"] {
+            let set = shop.sets().get(name).await.map_err(|error| error.to_string())?;
+            reasons.push(condition(&set, "Ready").map(|(_, reason, _)| reason).unwrap_or_default());
+        }
+        reasons.sort();
+        if reasons == ["Conflict", "UpToDate"] { Ok(reasons) } else { Err(reasons.join(" ")) }
+    })
+    .await;
+    assert_eq!(decided.len(), 2);
+    assert_eq!(shop.ask("SELECT count(*) FROM dunlin.run").await, "2", "nothing ran twice");
+    shop.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_history_is_taken_over_from_an_owner_that_is_named() {
     let shop = Shop::open().await;
