@@ -369,6 +369,51 @@ async fn a_secret_appears_nowhere() {
     shop.close().await;
 }
 
+/// The log holds no password either, and SIGTERM ends the process well.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_the_process_holds_no_secret() {
+    const PASSWORD: &str = "hunter2-is-secret";
+    let shop = Shop::closed().await;
+    let folder = tempfile::tempdir().expect("a temp folder");
+    let log = folder.path().join("log");
+    let operator = std::process::Command::new(env!("CARGO_BIN_EXE_dunlin"))
+        .args(["operator", "--log-level", "debug", "--namespace", &shop.namespace])
+        .env("KUBECONFIG", kubernetes().kubeconfig())
+        .stderr(std::fs::File::create(&log).expect("a file"))
+        .spawn()
+        .expect("the binary runs");
+    let mut operator = Process(operator);
+    let url = shop.url.replace(&userinfo(&shop.url), &format!("nobody:{PASSWORD}"));
+    shop.secret("db", &[("uri", &url)]).await;
+    shop.files("sql", &[USERS]).await;
+    shop.apply(json!({})).await;
+    shop.until("AuthenticationFailed").await;
+    shop.secret("db", &[("uri", &shop.url)]).await;
+    shop.annotate("dunlin.dev/reconcile", "again").await;
+    shop.until("UpToDate").await;
+    let ended = std::process::Command::new("kill").arg(operator.0.id().to_string()).status().expect("kill runs");
+    assert!(ended.success());
+    let status = tokio::task::spawn_blocking(move || operator.0.wait()).await.expect("no panic").expect("it ended");
+    assert!(status.success(), "{status}");
+    let text = std::fs::read_to_string(&log).expect("the log is text");
+    assert!(text.contains("AuthenticationFailed"), "{text}");
+    for secret in [PASSWORD, &crate::support::postgres().about().password] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    shop.close().await;
+}
+
+/// A process that ends with the test, however that ends.
+struct Process(std::process::Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It has ended when all went well.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 fn userinfo(url: &str) -> String {
     let (_, rest) = url.split_once("://").expect("a URL");
     rest.split_once('@').expect("with a login").0.to_owned()
