@@ -148,8 +148,7 @@ pub fn plan(dir: &MigrationDir, history: &History, desired: &Desired) -> Assessm
     let recorded: HashMap<&Version, &Recorded> = history.migrations.iter().map(|row| (&row.version, row)).collect();
     let mut assessment = Assessment::default();
     let mut highest_position = None;
-    let replaced: HashSet<&Version> =
-        dir.migrations().iter().flat_map(|migration| migration.replaces.iter()).collect();
+    let replaced: HashSet<&Version> = dir.migrations().iter().flat_map(|migration| migration.replaces.iter()).collect();
 
     for (position, migration) in dir.migrations().iter().enumerate() {
         let row = recorded.get(&migration.version).copied();
@@ -493,9 +492,8 @@ fn find_mixed_single(dir: &MigrationDir, desired: &Desired, assessment: &mut Ass
     }
     // The first file's modes are the transaction's; those of a later one would come to nothing.
     let later = assessment.plan.steps.iter().skip(1).filter_map(|step| dir.get(&step.version));
-    let modes = |migration: &&Migration| {
-        migration.up.script.own_transaction.as_ref().is_some_and(|own| !own.modes.is_empty())
-    };
+    let modes =
+        |migration: &&Migration| migration.up.script.own_transaction.as_ref().is_some_and(|own| !own.modes.is_empty());
     if let Some(migration) = { later }.find(modes) {
         let message = format!(
             "spec.policy.transaction is Single, and the BEGIN of {} asks for a transaction of its own kind: set it to PerMigration, or let the file begin without modes",

@@ -311,10 +311,10 @@ fn database(name: &str) -> String {
 async fn oid(client: &Client, name: &QualifiedName) -> Result<String, SqlError> {
     let sql = format!("SELECT pg_catalog.to_regclass({})::pg_catalog.oid", quote::literal(&qualified(name)));
     let rows = query(client, &sql).await?;
-    Ok(rows.first().and_then(|row| row.get(0)).map_or_else(
-        || "NULL::pg_catalog.oid".to_owned(),
-        |oid| format!("{oid}::pg_catalog.oid"),
-    ))
+    Ok(rows
+        .first()
+        .and_then(|row| row.get(0))
+        .map_or_else(|| "NULL::pg_catalog.oid".to_owned(), |oid| format!("{oid}::pg_catalog.oid")))
 }
 
 /// Asks under our own path, and leaves no transaction open.

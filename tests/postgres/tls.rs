@@ -262,7 +262,8 @@ async fn a_client_certificate_logs_in() {
     assert!(message.contains("client certificate"), "{message}");
     let (reason, message) = refused(open_with(&login, &with(&client_ca.sign(&params("somebody", &[])))).await);
     assert_eq!(reason, Reason::AuthenticationFailed, "{message}");
-    let (reason, message) = refused(open_with(&login, &with(&Authority::new("x").sign(&params("certificate_user", &[])))).await);
+    let (reason, message) =
+        refused(open_with(&login, &with(&Authority::new("x").sign(&params("certificate_user", &[])))).await);
     assert_eq!(reason, Reason::TLSFailed, "{message}");
     assert!(message.contains("refuses the client certificate"), "{message}");
 }
@@ -275,7 +276,8 @@ async fn an_expired_certificate_is_refused_where_it_is_checked() {
     let server = server(&ca.sign(&stale), &ca.certificate.pem());
     make_roles(&server).await;
     for mode in ["verify-ca", "verify-full", "require"] {
-        let (reason, message) = refused(open_with(&url(&server, "localhost", &format!("sslmode={mode}")), &with_ca(&ca)).await);
+        let (reason, message) =
+            refused(open_with(&url(&server, "localhost", &format!("sslmode={mode}")), &with_ca(&ca)).await);
         assert_eq!(reason, Reason::TLSFailed, "{mode}");
         assert!(message.contains("has expired"), "{message}");
     }
@@ -290,7 +292,8 @@ async fn a_self_signed_certificate_may_be_given_as_its_own_ca() {
     let (made, other) = (self_signed(&quick_start), self_signed(&quick_start));
     let server = server(&made, &made.certificate);
     make_roles(&server).await;
-    let given = |made: &Made| TlsInput { ca: Some(pem("key ca.crt of Secret ca", &made.certificate)), ..TlsInput::default() };
+    let given =
+        |made: &Made| TlsInput { ca: Some(pem("key ca.crt of Secret ca", &made.certificate)), ..TlsInput::default() };
     assert!(open_with(&url(&server, "localhost", ""), &given(&made)).await.is_ok());
     let bound = url(&server, "localhost", "channel_binding=require");
     assert!(open_with(&bound, &given(&made)).await.is_ok());

@@ -63,7 +63,9 @@ async fn check(client: &Client, tables: &Tables) -> Result<bool, Failure> {
             let who = session::query(client, "SELECT current_user").await.ok();
             let who = who.iter().flatten().find_map(|row| row.get(0)).map_or("<login>".to_owned(), quote::identifier);
             let what = format!("looking for schema {}", tables.schema);
-            return Err(error.into_failure(&what, &format!("it needs: GRANT USAGE, CREATE ON SCHEMA {schema} TO {who}")));
+            return Err(
+                error.into_failure(&what, &format!("it needs: GRANT USAGE, CREATE ON SCHEMA {schema} TO {who}"))
+            );
         }
     };
     let column = |column| rows.first().and_then(|row| row.get(column));
