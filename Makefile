@@ -20,13 +20,16 @@ GO := CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false' go
 KUBERNETES = $(shell awk '$$1 == "k8s.io/kubernetes" {print $$2; exit}' tests/cluster/go.mod)
 STAMP = -X k8s.io/component-base/version.gitVersion=$(KUBERNETES) -X k8s.io/client-go/pkg/version.gitVersion=$(KUBERNETES)
 
-.PHONY: help requirements cluster build generate lint deny test demo bench clean
+.PHONY: help requirements requirements-of-tests cluster build generate lint deny test demo bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 requirements: ## check that this machine has what a build needs
 	@.ci/requirements
+
+requirements-of-tests:
+	@.ci/requirements tests
 
 cluster: $(CLUSTER_BIN)/cluster ## build what tests and demo run against: etcd, kube-apiserver, kubectl
 
@@ -68,7 +71,7 @@ deny: | requirements ## check dependencies: duplicates, licenses, where they com
 		echo "!!! get it with: cargo install cargo-deny --locked    (2 minutes with --debug, which is fast enough)" >&2; \
 	fi
 
-test: cluster build lint ## run every test, and lint
+test: requirements-of-tests cluster build lint ## run every test, and lint
 	@echo "==> tests of Dunlin: unit, command line, PostgreSQL, operator"
 	@cargo test --locked --no-fail-fast
 	@echo "==> tests of the cluster that those run against: some 20 s"

@@ -149,6 +149,10 @@ pub async fn observe(parameters: &Parameters, desired: &Desired) -> Result<(Sess
     let answer = session::counted(&connection.client, &sql.look(&read::queries(&tables))).await;
     let failed = answer.is_err();
     let answer = answer.map_err(|(completed, error)| {
+        // PgBouncer refuses BEGIN itself in statement mode, in these words.
+        if completed == 0 && error.to_string().contains("statement pooling") {
+            return Err(claim::pooler());
+        }
         if sql.look_failed_at_role(completed) { Err(role_refused(error, parameters, desired)) } else { Ok(error) }
     });
     let answer = match answer {

@@ -37,6 +37,9 @@ pub struct ServerError {
     pub position: Option<u32>,
     /// Schema, table and column, of a constraint's error.
     pub object: (Option<String>, Option<String>, Option<String>),
+    /// The driver's answers are out of step with its requests: the session's transaction has failed, and the session must
+    /// not be asked anything any more.
+    pub out_of_step: bool,
 }
 
 impl ServerError {
@@ -51,6 +54,7 @@ impl ServerError {
             context: None,
             position: None,
             object: (None, None, None),
+            out_of_step: false,
         }
     }
 }
@@ -75,6 +79,7 @@ impl From<&tokio_postgres::Error> for SqlError {
                 server.table().map(str::to_owned),
                 server.column().map(str::to_owned),
             ),
+            out_of_step: false,
         }))
     }
 }
@@ -109,6 +114,12 @@ impl SqlError {
     pub fn ends_session(&self) -> bool {
         let Some(state) = self.sqlstate() else { return true };
         state.starts_with("08") || matches!(state, "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04")
+    }
+
+    /// Whether the session, though open, must not be asked anything any more.
+    #[must_use]
+    pub fn is_out_of_step(&self) -> bool {
+        matches!(self, Self::Server(error) if error.out_of_step)
     }
 
     /// Whether a quick retry within the run is worth it: somebody else's lock was in the way.

@@ -213,8 +213,16 @@ impl Journal<'_> {
             Ok(()) => Step::Done,
             Err(error) if error.is_lost_claim(&self.writer.tables.schema) || error.ends_session() => Step::Lost(error),
             Err(error) => {
-                let _ = send(self.client, "ROLLBACK").await;
-                self.refusal(error, None, statement)
+                if !error.is_out_of_step() {
+                    let _ = send(self.client, "ROLLBACK").await;
+                }
+                let position = match &error {
+                    SqlError::Server(server) => server.position.map(|position| {
+                        self.chars_before(statement.span.start) + (position as usize).saturating_sub(1)
+                    }),
+                    SqlError::Lost { .. } => None,
+                };
+                self.refusal(error, position, statement)
             }
         }
     }

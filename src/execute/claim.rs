@@ -1,6 +1,9 @@
 //! Lock and claim: how one session comes to be the only one that writes to a set's history.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use rand::RngExt as _;
 use tokio::time::Instant;
@@ -9,8 +12,8 @@ use tokio_postgres::Client;
 use super::{Session, Shell, Work};
 use crate::{
     core::{
+        bundle::hexadecimal,
         outcome::{Failure, Reason},
-        plan::hexadecimal,
     },
     database::{
         connect::{self, Connection},
@@ -44,11 +47,27 @@ pub(super) struct Claim {
     pub token: String,
     /// The role that reads and writes the history.
     pub who: String,
+    /// The locks that are held.
+    keys: Vec<i64>,
+    fallen_back: AtomicBool,
 }
 
 impl Claim {
+    /// The session that executes.
     pub fn client(&self) -> &Client {
-        &self.working.client
+        if self.fallen_back.load(Ordering::Relaxed) { &self.watching.client } else { &self.working.client }
+    }
+
+    /// Ends the working session, which must not be asked anything any more, and takes its place with the watching one, so
+    /// that a failure can be written down: its backend ends, and with it the lock comes free.
+    pub async fn fall_back(&self) -> Result<(), Failure> {
+        let sql = format!("SELECT pg_catalog.pg_terminate_backend({})", self.backend.pid);
+        session::query(&self.watching.client, &sql).await.map_err(|error| super::lost("ending a session", &error))?;
+        for key in &self.keys {
+            hold(&self.watching.client, &self.watching.client, *key, "the set's lock").await?;
+        }
+        self.fallen_back.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The writer of a plan's rows.
@@ -92,9 +111,11 @@ pub(super) async fn take(session: Session, work: &Work<'_>) -> Result<Claim, Fai
     session::query(&working.client, &sql.ours()).await.map_err(preparing)?;
     let backend = identify(&watching.client, pid).await?;
     let location = &work.desired.history;
-    hold(&working.client, &watching.client, lock::key(&[&location.schema, &location.set]), "the set's lock").await?;
+    let mut keys = vec![lock::key(&[&location.schema, &location.set])];
+    hold(&working.client, &watching.client, keys[0], "the set's lock").await?;
     if let Some(id) = location.lock_id {
         hold(&working.client, &watching.client, id, &format!("the lock {id} of history.lockId")).await?;
+        keys.push(id);
     }
     layout::ensure(&working.client, &tables).await?;
     let token = hexadecimal(&rand::rng().random::<[u8; 16]>());
@@ -102,7 +123,8 @@ pub(super) async fn take(session: Session, work: &Work<'_>) -> Result<Claim, Fai
         Shell::Operator => format!("MigrationSet {}", work.desired.owner),
         Shell::Hand => "dunlin by hand".to_owned(),
     };
-    let claim = Claim { working, watching, backend, sql, tables, by, token, who };
+    let claim =
+        Claim { working, watching, backend, sql, tables, by, token, who, keys, fallen_back: AtomicBool::new(false) };
     write_claim(&claim, work).await?;
     Ok(claim)
 }
@@ -131,15 +153,20 @@ async fn rule_out_pooler(working: &Client, watching: &Client) -> Result<i32, Fai
             pid(asking.await.map_err(looking)?)
         };
         if waits > 1 || now != first || other == now {
-            return Err(Failure::new(
-                Reason::PoolerNotSupported,
-                "the database is reached through a pooler in transaction mode, which shares a session's locks among its \
-                 clients: point the Secret past the pooler (spec.database.directSecretRef is for that), or use a pool in \
-                 session mode. Nothing was run",
-            ));
+            return Err(pooler());
         }
     }
     Ok(first)
+}
+
+/// The sentence of `PoolerNotSupported`.
+pub(super) fn pooler() -> Failure {
+    Failure::new(
+        Reason::PoolerNotSupported,
+        "the database is reached through a pooler in transaction or statement mode, which shares a session's locks among its clients: \
+         point the Secret past the pooler (spec.database.directSecretRef is for that), or use a pool in session mode. \
+         Nothing was run",
+    )
 }
 
 /// The working session, as the server knows it: process ids come again.

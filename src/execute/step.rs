@@ -175,7 +175,7 @@ impl Step<'_> {
             if refusal.error.ends_session() {
                 return Ended::Failed(self.lost_under_way(&refusal.error));
             }
-            if let Err(failure) = self.roll_back().await {
+            if let Err(failure) = self.roll_back_from(&refusal.error).await {
                 return Ended::Failed(failure);
             }
             if ended.cancelled && refusal.error.sqlstate() == Some("57014") {
@@ -357,7 +357,7 @@ impl Step<'_> {
         refusal: &Refusal,
         left: Option<&str>,
     ) -> Ended {
-        if let Err(failure) = self.roll_back().await {
+        if let Err(failure) = self.roll_back_from(&refusal.error).await {
             return Ended::Failed(failure);
         }
         if refusal.error.is_lost_claim(&self.claim.tables.schema) {
@@ -408,6 +408,13 @@ impl Step<'_> {
             }
             Err(error) => Ended::Failed(self.claim.refused("writing down a failure", error)),
         }
+    }
+
+    async fn roll_back_from(&self, error: &SqlError) -> Result<(), Failure> {
+        if error.is_out_of_step() {
+            self.claim.fall_back().await?;
+        }
+        self.roll_back().await
     }
 
     /// Leaves a transaction that failed, and brings the session back.

@@ -152,7 +152,7 @@ async fn what_is_executed_is_byte_for_byte_the_file() {
     let sql = format!("CREATE TABLE t AS SELECT $body${text}$body$ AS kept;\n");
     fixture.apply(&[("001_text.sql", &sql)]).await.is_up_to_date();
     let kept = fixture.ask("SELECT encode(convert_to(kept, 'UTF8'), 'hex') FROM t").await;
-    assert_eq!(kept, dunlin::core::plan::hexadecimal(text.as_bytes()));
+    assert_eq!(kept, dunlin::core::bundle::hexadecimal(text.as_bytes()));
 }
 
 #[tokio::test]
