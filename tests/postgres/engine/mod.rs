@@ -6,5 +6,6 @@ mod journal;
 mod places;
 mod policy;
 mod pooler;
+mod recovery;
 mod session;
 mod transactional;
