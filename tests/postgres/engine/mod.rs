@@ -1,6 +1,7 @@
 //! The engine against a real PostgreSQL: what it promises of one migration, of a journal, of a lock.
 
 mod blocked;
+mod claims;
 mod fixture;
 mod journal;
 mod places;
@@ -9,3 +10,4 @@ mod pooler;
 mod recovery;
 mod session;
 mod transactional;
+mod volume;
