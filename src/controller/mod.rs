@@ -8,6 +8,7 @@ mod dereference;
 mod due;
 mod events;
 mod index;
+mod line;
 mod observe;
 mod perform;
 mod reconcile;
@@ -163,7 +164,7 @@ fn reconcile_apart(set: Arc<MigrationSet>, context: Arc<Context>) -> BoxFuture<'
 /// When to come back to a set whose status couldn't be written.
 fn after_failure(set: &MigrationSet, error: &StatusError, context: &Context) -> Action {
     let (name, uid) = (name_of(set), set.metadata.uid.clone().unwrap_or_default());
-    tracing::warn!(set = %name, error = reconcile::with_source(error), "it is tried again");
+    tracing::warn!(set = %name, error = error.with_source(), "it is tried again");
     let mut tries = 0;
     context.registry.remember(&name, &uid, |remembered| {
         tries = remembered.unwritten;

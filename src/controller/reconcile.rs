@@ -1,40 +1,22 @@
-//! One reconcile, as one straight line: dereference → parse → observe → decide → perform → summarize → write.
-//!
-//! A step that fails is a value that ends up in the status. Only a status that couldn't be written is an error.
+//! What the queue calls for each MigrationSet: whether anything is due, and if so, the line.
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use kube::{ResourceExt, runtime::controller::Action};
 use tokio::time::Instant;
 
 use super::{
-    context::{Context, parse_owner},
-    dereference::{self, SecretStamps},
+    context::Context,
+    dereference,
     due::{Due, due},
-    observe::{self, Short},
-    perform::{Progress, perform},
-    registry::{Happened, PastLook, Remembered, Seen, name_of},
-    status::{Outcome, StatusError, StatusWriter, ready},
-    summarize::{Summary, summarize},
-    tokens::Tokens,
+    line::Line,
+    registry::{Remembered, name_of},
+    status::StatusError,
 };
 use crate::{
-    api::v1alpha1::{MigrationSet, MigrationSetStatus, Parsed, parse},
-    core::{
-        conditions::Verdict,
-        decide::{Act, Circumstances, Decision, Ending, Memory, Observed, Occasion, Ownership, Places, Said, decide},
-        desired::Owner,
-        history::History,
-        outcome::{Failure, Reason},
-        plan::{self, Assessment},
-    },
-    execute::{End, Report, Running, Shell, Work},
-    source::{Content, Snapshot},
+    api::v1alpha1::MigrationSet,
+    core::{desired::Owner, pace::SECRET_PAUSE},
 };
-
-/// The interval of a set whose spec can't be read.
-const INTERVAL: std::time::Duration = std::time::Duration::from_secs(600);
 
 /// Looks at a MigrationSet, if there is anything to look at, and says when to come back.
 ///
@@ -56,8 +38,8 @@ pub(super) async fn reconcile(set: Arc<MigrationSet>, context: Arc<Context>) -> 
         }
         Due::Look => {}
     }
-    let look = Reconcile::new(&context, &set, name.clone(), uid.clone(), remembered, happened);
-    let result = look.run().await;
+    let line = Line::new(&context, &set, name.clone(), uid.clone(), remembered, happened);
+    let result = Box::pin(line.run()).await;
     if result.is_err() {
         context.registry.give_back(&name, &uid, happened);
     }
@@ -77,7 +59,7 @@ async fn secret_is_the_same(
     let same = secrets.map_or(true, |secrets| secrets.stamps() == remembered.secrets);
     let look = remembered.look.as_ref().filter(|_| same)?;
     let now = Instant::now();
-    let next_secret = now + crate::core::pace::SECRET_PAUSE;
+    let next_secret = now + SECRET_PAUSE;
     context.registry.remember(name, uid, |remembered| {
         if let Some(look) = &mut remembered.look {
             look.next_secret = Some(next_secret);
@@ -85,362 +67,4 @@ async fn secret_is_the_same(
     });
     let next = look.next.map_or(next_secret, |next| next.min(next_secret));
     Some(Action::requeue(next.saturating_duration_since(now)))
-}
-
-/// One look, from what is remembered to what is to be remembered.
-struct Reconcile<'a> {
-    context: &'a Context,
-    set: &'a MigrationSet,
-    name: Owner,
-    uid: String,
-    tokens: Tokens,
-    generation: i64,
-    remembered: Remembered,
-    happened: Happened,
-    writer: StatusWriter,
-    /// The status as it should be so far: what is written anew is put on top of it.
-    status: MigrationSetStatus,
-    /// What the look has come to read.
-    snapshot: Option<Arc<Snapshot>>,
-    secrets: Option<SecretStamps>,
-    conflict_with: Option<Owner>,
-}
-
-/// How a look ended: with something to say, or early because the operator is to stop.
-enum Ended {
-    Decided(Decision, Option<(History, Assessment)>),
-    Stopping,
-    Gone,
-}
-
-impl<'a> Reconcile<'a> {
-    fn new(
-        context: &'a Context,
-        set: &'a MigrationSet,
-        name: Owner,
-        uid: String,
-        mut remembered: Remembered,
-        happened: Happened,
-    ) -> Self {
-        let generation = set.metadata.generation.unwrap_or_default();
-        let writer = StatusWriter::new(context.client.clone(), context.events.clone(), set, remembered.written.clone());
-        // What was written last is believed before what is shown, which may be forged.
-        let status = match &remembered.written {
-            Some(written) => written.status.clone(),
-            None => writer.known().status.clone(),
-        };
-        if remembered.look.is_none() && status.observed_generation == Some(generation) {
-            remembered.memory = remembered_by(&status);
-        }
-        Self {
-            context,
-            set,
-            tokens: Tokens::of(set),
-            generation,
-            name,
-            uid,
-            remembered,
-            happened,
-            writer,
-            status,
-            snapshot: None,
-            secrets: None,
-            conflict_with: None,
-        }
-    }
-
-    async fn run(mut self) -> Result<Action, StatusError> {
-        match self.look().await? {
-            Ended::Stopping | Ended::Gone => Ok(Action::await_change()),
-            Ended::Decided(decision, seen) => self.conclude(decision, seen).await,
-        }
-    }
-
-    /// The line itself.
-    async fn look(&mut self) -> Result<Ended, StatusError> {
-        let unparsed = circumstances(Occasion::Periodic, Places::One, INTERVAL);
-        if self.set.spec.suspend {
-            return unseen(self.decide(Observed::Suspended, &unparsed));
-        }
-        let parsed = match parse(self.set) {
-            Ok(parsed) => parsed,
-            Err(invalid) => return unseen(self.decide(Observed::InvalidSpec(&Failure::from(invalid)), &unparsed)),
-        };
-        let places = if parsed.source.may_be_several() { Places::Several } else { Places::One };
-
-        let snapshot = match self.read_content(&parsed).await {
-            Ok(snapshot) => snapshot,
-            Err(failure) => {
-                let circumstances = circumstances(Occasion::Periodic, places, parsed.desired.interval);
-                return unseen(self.decide(Observed::Unread(&failure), &circumstances));
-            }
-        };
-        let occasion = self.occasion(&snapshot);
-        let interval = parsed.desired.interval;
-        let content = match &snapshot.content {
-            Ok(content) => content,
-            Err(failure) => {
-                return unseen(self.decide(Observed::Source(failure), &circumstances(occasion, places, interval)));
-            }
-        };
-        if let Some(wanted) = parsed.desired.digest.as_ref().filter(|wanted| **wanted != content.digest) {
-            let observed = Observed::OtherDigest { wanted, found: &content.digest };
-            return unseen(self.decide(observed, &circumstances(occasion, places, interval)));
-        }
-
-        let reading = dereference::secrets(&self.context.client, &parsed.desired.owner.namespace, &parsed.database);
-        let secrets = match occasion {
-            Occasion::Change => {
-                let (checking, secrets) = tokio::join!(self.say_checking(content), reading);
-                if let Outcome::Gone = checking? {
-                    return Ok(Ended::Gone);
-                }
-                secrets
-            }
-            Occasion::Periodic => reading.await,
-        };
-        let secrets = match secrets {
-            Ok(secrets) => secrets,
-            Err(failure) => {
-                return unseen(self.decide(Observed::Secret(&failure), &circumstances(occasion, places, interval)));
-            }
-        };
-        let mut stamps = secrets.stamps();
-        let look = observe::look(self.context, &parsed, content, secrets, &mut stamps).await;
-        self.secrets = Some(stamps);
-        let look = match look {
-            Ok(look) => look,
-            Err(Short::Secret(failure)) => {
-                return unseen(self.decide(Observed::Secret(&failure), &circumstances(occasion, places, interval)));
-            }
-            Err(Short::Database(failure)) => {
-                return unseen(self.decide(Observed::Database(&failure), &circumstances(occasion, places, interval)));
-            }
-            Err(Short::Stopping) => return Ok(Ended::Stopping),
-        };
-        if let Ownership::Foreign { owner } = &look.ownership {
-            self.conflict_with = parse_owner(owner);
-        }
-        let observed = Observed::Compared { assessment: &look.assessment, ownership: &look.ownership };
-        let decision = self.decide(observed, &circumstances(occasion, places, interval));
-        let take_over_from = match &decision.act {
-            Act::Nothing => return Ok(Ended::Decided(decision, Some((look.history, look.assessment)))),
-            Act::Execute { take_over_from } => take_over_from.clone(),
-        };
-        self.remembered.memory = decision.memory;
-        let (report, seen) = self.perform(&parsed, content, look, &decision.verdict, take_over_from.as_deref()).await;
-        let ending = match report.end {
-            End::Finished => Ending::Finished,
-            End::Stopped => Ending::Stopped,
-            End::Failed(failure) => Ending::Failed(failure),
-        };
-        let observed = Observed::Executed { ending: &ending, assessment: seen.as_ref().map(|(_, seen)| seen) };
-        Ok(Ended::Decided(self.decide(observed, &circumstances(occasion, places, interval)), seen))
-    }
-
-    fn decide(&self, observed: Observed<'_>, circumstances: &Circumstances) -> Decision {
-        decide(observed, &self.remembered.memory, circumstances)
-    }
-
-    async fn read_content(&mut self, parsed: &Parsed) -> Result<Arc<Snapshot>, Failure> {
-        let asked = self.remembered.look.as_ref().is_some_and(|look| self.tokens.ask_again(&look.tokens));
-        let reread = if asked { Seen::Yes } else { Seen::No };
-        let snapshot =
-            dereference::content(&self.context.client, parsed, &self.remembered, self.happened, reread).await?;
-        self.snapshot = Some(Arc::clone(&snapshot));
-        // Known at once, so that an event of what has just been read is no news.
-        let read = Arc::clone(&snapshot);
-        self.context.registry.remember(&self.name, &self.uid, |remembered| remembered.snapshot = Some(read));
-        Ok(snapshot)
-    }
-
-    /// Whether this look is for a new object, spec or content. What was seen before a restart stands in the status.
-    fn occasion(&self, snapshot: &Snapshot) -> Occasion {
-        let (same_spec, same_content) = match &self.remembered.look {
-            Some(look) => {
-                let before = look.snapshot.as_ref().map(|snapshot| &snapshot.content);
-                (look.generation == self.generation, before.is_some_and(|before| is_same(before, &snapshot.content)))
-            }
-            None => {
-                let digest = self.status.source.as_ref().and_then(|source| source.digest.as_deref());
-                let same = snapshot
-                    .content
-                    .as_ref()
-                    .map_or(true, |content| digest == Some(content.digest.to_string().as_str()));
-                (self.status.observed_generation == Some(self.generation), same)
-            }
-        };
-        if same_spec && same_content { Occasion::Periodic } else { Occasion::Change }
-    }
-
-    async fn say_checking(&mut self, content: &Content) -> Result<Outcome, StatusError> {
-        let message = format!("comparing {} with the database", content.digest);
-        let verdict = Verdict::under_way(Reason::Checking, message);
-        let summary = Summary { content: Some(content), ..self.summary(&verdict) };
-        let status = summarize(&summary, &self.status);
-        let outcome = self.writer.write(&status).await?;
-        self.status = status;
-        Ok(outcome)
-    }
-
-    /// Executes the plan, and answers with what source and history compare to afterwards.
-    async fn perform(
-        &mut self,
-        parsed: &Parsed,
-        content: &Content,
-        look: observe::Look,
-        verdict: &Verdict,
-        take_over_from: Option<&str>,
-    ) -> (Report, Option<(History, Assessment)>) {
-        let observe::Look { parameters, session, history, assessment, ownership: _ } = look;
-        let work = Work {
-            parameters: &parameters,
-            desired: &parsed.desired,
-            dir: &content.dir,
-            source_digest: &content.digest,
-            take_over_from,
-            shell: Shell::Operator,
-        };
-        let asked = *self.context.stop.borrow();
-        let stop = self.context.registry.executing(&self.name, &self.uid, asked);
-        let mut shown = Shown { reconcile: self, content, seen: (&history, &assessment), verdict };
-        let report = perform(session, work, stop, &mut shown).await;
-        self.context.registry.executed(&self.name, &self.uid);
-        let seen = report.history.clone().map(|history| {
-            let assessment = plan::plan(&content.dir, &history, &parsed.desired);
-            (history, assessment)
-        });
-        (report, seen)
-    }
-
-    fn summary<'s>(&self, verdict: &'s Verdict) -> Summary<'s> {
-        Summary {
-            generation: self.generation,
-            verdict,
-            content: None,
-            seen: None,
-            running: None,
-            retries: None,
-            answered: None,
-            now: whole_seconds(Timestamp::now()),
-        }
-    }
-
-    /// Says what was decided, and remembers it.
-    async fn conclude(
-        mut self,
-        decision: Decision,
-        seen: Option<(History, Assessment)>,
-    ) -> Result<Action, StatusError> {
-        let Decision { act: _, verdict, again, memory } = decision;
-        let now = Timestamp::now();
-        let next_retry = again.look.filter(|_| again.retry).and_then(|pause| now.checked_add(pause).ok());
-        let snapshot = self.snapshot.take();
-        let summary = Summary {
-            content: snapshot.as_ref().and_then(|snapshot| snapshot.content.as_ref().ok()),
-            seen: seen.as_ref().map(|(history, assessment)| (history, assessment)),
-            retries: Some((memory.retries, next_retry)),
-            answered: Some(&self.tokens),
-            ..self.summary(&verdict)
-        };
-        let status = summarize(&summary, &self.status);
-        if let Outcome::Gone = self.writer.write(&status).await? {
-            return Ok(Action::await_change());
-        }
-        tracing::info!(set = %self.name, reason = %verdict.reason, again = ?again.look, "looked");
-        let now = Instant::now();
-        let look = PastLook {
-            generation: self.generation,
-            snapshot,
-            tokens: self.tokens,
-            at: now,
-            next: again.look.map(|pause| now + pause),
-            next_secret: again.secret.map(|pause| now + pause),
-        };
-        let (written, secrets, conflict_with) = (self.writer.known().clone(), self.secrets, self.conflict_with);
-        self.context.registry.remember(&self.name, &self.uid, |remembered| {
-            remembered.memory = memory;
-            remembered.look = Some(look);
-            if let Some(secrets) = secrets {
-                remembered.secrets = secrets;
-            }
-            remembered.written = Some(written);
-            remembered.conflict_with = conflict_with;
-            remembered.unwritten = 0;
-        });
-        let pause = [again.look, again.secret].into_iter().flatten().min();
-        Ok(pause.map_or_else(Action::await_change, Action::requeue))
-    }
-}
-
-/// Shows in the status what runs.
-struct Shown<'s, 'a> {
-    reconcile: &'s mut Reconcile<'a>,
-    content: &'s Content,
-    seen: (&'s History, &'s Assessment),
-    verdict: &'s Verdict,
-}
-
-impl Progress for Shown<'_, '_> {
-    async fn show(&mut self, running: &Running) {
-        let Running { version, name, completed, planned, .. } = running;
-        let message = format!("{} of {planned}: {version}_{name}", completed + 1);
-        let verdict = Verdict { message, ..self.verdict.clone() };
-        let summary = Summary {
-            content: Some(self.content),
-            seen: Some(self.seen),
-            running: Some(running),
-            ..self.reconcile.summary(&verdict)
-        };
-        let status = summarize(&summary, &self.reconcile.status);
-        match self.reconcile.writer.write(&status).await {
-            Ok(Outcome::Written | Outcome::Gone) => self.reconcile.status = status,
-            Err(error) => {
-                tracing::warn!(set = %self.reconcile.name, error = with_source(&error), "progress isn't shown");
-            }
-        }
-    }
-}
-
-fn unseen(decision: Decision) -> Result<Ended, StatusError> {
-    Ok(Ended::Decided(decision, None))
-}
-
-fn circumstances(occasion: Occasion, places: Places, interval: std::time::Duration) -> Circumstances {
-    Circumstances { occasion, places, interval, now: Timestamp::now(), chance: rand::random() }
-}
-
-/// What the status remembers from before a restart.
-fn remembered_by(status: &MigrationSetStatus) -> Memory {
-    let since = status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == "Ready")
-        .map_or(Timestamp::UNIX_EPOCH, |condition| condition.last_transition_time.0);
-    let said = ready(status).map(|(reason, message)| Said { reason, message: message.to_owned(), since });
-    Memory { said, ..Memory::default() }
-}
-
-fn is_same(before: &Result<Content, Failure>, now: &Result<Content, Failure>) -> bool {
-    match (before, now) {
-        (Ok(before), Ok(now)) => before.digest == now.digest,
-        (Err(before), Err(now)) => before == now,
-        (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
-    }
-}
-
-/// Kubernetes writes times in whole seconds: so that what is read back is what was written.
-fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
-}
-
-/// An error and what caused it.
-pub(super) fn with_source(error: &StatusError) -> String {
-    match error {
-        StatusError::Refused(cause) => match cause.as_ref() {
-            kube::Error::Api(status) => format!("{error}: {}", status.message),
-            cause => format!("{error}: {cause}"),
-        },
-        StatusError::Silent | StatusError::Panicked => error.to_string(),
-    }
 }

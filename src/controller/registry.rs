@@ -103,6 +103,9 @@ struct Entry {
     uid: String,
     happened: Happened,
     remembered: Remembered,
+    /// What the object itself asks of an execution: `spec.suspend` and deletion stop it.
+    asked: Stop,
+    /// Where an execution under way hears it.
     stop: Option<watch::Sender<Stop>>,
 }
 
@@ -128,9 +131,12 @@ impl Registry {
             entry.stop(Stop::BetweenMigrations);
             *entry = Entry { uid, ..Entry::default() };
         }
-        if set.spec.suspend || set.metadata.deletion_timestamp.is_some() {
-            entry.stop(Stop::BetweenMigrations);
-        }
+        entry.asked = if set.spec.suspend || set.metadata.deletion_timestamp.is_some() {
+            Stop::BetweenMigrations
+        } else {
+            Stop::No
+        };
+        entry.stop(entry.asked);
         inner.wake_those_blocked_by(&name)
     }
 
@@ -235,7 +241,7 @@ impl Registry {
         let Some(entry) = inner.entries.get_mut(name).filter(|entry| entry.uid == uid) else {
             return watch::channel(stop.max(Stop::BetweenMigrations)).1;
         };
-        let (sender, receiver) = watch::channel(stop);
+        let (sender, receiver) = watch::channel(stop.max(entry.asked));
         entry.stop = Some(sender);
         receiver
     }
@@ -291,3 +297,7 @@ impl Entry {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

@@ -37,6 +37,19 @@ pub enum StatusError {
     Panicked,
 }
 
+impl StatusError {
+    /// The error and what caused it. (kube prints an answer of the API server twice, once as a structure.)
+    pub(super) fn with_source(&self) -> String {
+        match self {
+            Self::Refused(cause) => match cause.as_ref() {
+                kube::Error::Api(status) => format!("{self}: {}", status.message),
+                cause => format!("{self}: {cause}"),
+            },
+            Self::Silent | Self::Panicked => self.to_string(),
+        }
+    }
+}
+
 /// What became of a write.
 #[derive(Debug)]
 pub(super) enum Outcome {

@@ -3,7 +3,7 @@
 //! The state machine of a reconcile, without its input and output: its table of cases is its test. It never decides to
 //! run anything while a finding stands, and never asks for a retry where a person must act.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -361,7 +361,9 @@ fn up_to_date(assessment: &Assessment) -> String {
     match assessment.checksum_drift.len() {
         0 => {}
         1 => message.push_str("; 1 applied file was edited since, see ChecksumsMatch"),
-        count => message.push_str(&format!("; {count} applied files were edited since, see ChecksumsMatch")),
+        count => {
+            let _ = write!(message, "; {count} applied files were edited since, see ChecksumsMatch");
+        }
     }
     message
 }

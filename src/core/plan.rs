@@ -10,7 +10,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    bundle::Digest,
+    bundle::{Digest, hexadecimal},
     desired::{Action, Desired, OnChecksumDrift, OnMissing, OutOfOrder, Resolution, SessionSettings, TransactionScope},
     history::{History, Recorded, RunError, RunOutcome, State},
     migration::{Migration, MigrationDir, TransactionMode, Version},
@@ -218,15 +218,6 @@ pub fn prefix_hash(text: &str, script: &Script, count: usize) -> String {
         hash.update([0]);
     }
     hexadecimal(&hash.finalize())
-}
-
-/// Lower-case hexadecimal digits.
-#[must_use]
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Why `Resume` is not offered for a run, if it isn't.

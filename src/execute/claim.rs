@@ -12,8 +12,8 @@ use tokio_postgres::Client;
 use super::{Session, Shell, Work};
 use crate::{
     core::{
+        bundle::hexadecimal,
         outcome::{Failure, Reason},
-        plan::hexadecimal,
     },
     database::{
         connect::{self, Connection},
@@ -145,13 +145,12 @@ async fn rule_out_pooler(working: &Client, watching: &Client) -> Result<i32, Fai
         let mut asking = std::pin::pin!(session::query(working, PID));
         let answer = tokio::time::timeout(PROBE, &mut asking).await;
         session::query(watching, "COMMIT").await.map_err(looking)?;
-        let now = match answer {
-            Ok(now) => pid(now.map_err(looking)?),
+        let now = if let Ok(now) = answer {
+            pid(now.map_err(looking)?)
+        } else {
             // It had to wait for the other's backend; or the server is slow, once.
-            Err(_) => {
-                waits += 1;
-                pid(asking.await.map_err(looking)?)
-            }
+            waits += 1;
+            pid(asking.await.map_err(looking)?)
         };
         if waits > 1 || now != first || other == now {
             return Err(pooler());

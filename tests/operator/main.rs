@@ -3,5 +3,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod conduct;
 mod crd;
 mod install;
+mod line;
+mod readme;
+mod shop;
+mod waiting;

@@ -189,7 +189,7 @@ async fn hosts_are_tried_in_turn_until_one_is_of_the_kind_that_is_asked_for() {
     let alone = format!("postgres://{}@{first}/postgres", standby.about().user);
     let (reason, message) = refused(open(&format!("{alone}?target_session_attrs=primary")).await);
     assert_eq!(reason, Reason::WaitingForDatabase);
-    assert_eq!(message, format!("{first}: it is a standby, and target_session_attrs=primary asks for another one"));
+    assert_eq!(message, format!("{first}: it is a standby, and a primary is needed"));
     let session = open(&alone).await.unwrap();
     assert!(session.server.in_recovery && session.server.read_only);
     let error = session.server.require_writable().unwrap_err();
@@ -198,6 +198,25 @@ async fn hosts_are_tried_in_turn_until_one_is_of_the_kind_that_is_asked_for() {
     let fallback =
         format!("postgres://{}:{password}@{second}/postgres?target_session_attrs=prefer-standby", primary.about().user);
     assert_eq!(open(&fallback).await.unwrap().server.port, primary.about().port);
+}
+
+/// What the command line may do, the operator may not.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_unix_socket_needs_no_tls() {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
+    let folder = tempfile::tempdir_in("/tmp").expect("a folder");
+    // The server runs as somebody else.
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("our folder");
+    let path = folder.path().display().to_string();
+    let server = dedicated_postgres(&[&format!("unix_socket_directories={path}")], &["local all all trust"], &[]);
+    let about = server.about();
+    let url = format!("postgres://{}@/postgres?host={path}&port={}&sslmode=verify-full", about.user, about.port);
+    let parameters = Parameters::from_url(&url, Source::CommandLine, &TlsInput::default()).unwrap();
+    let session = connect::connect(&parameters, "dunlin").await.unwrap_or_else(|error| panic!("{error}"));
+    assert!(!session.server.encrypted);
+    session.cancel().await.unwrap();
+    assert!(Parameters::from_url(&url, Source::Operator, &TlsInput::default()).is_err());
 }
 
 #[tokio::test]
@@ -238,7 +257,7 @@ async fn pretend<F: Future<Output = ()> + Send + 'static>(answer: impl Fn(TcpStr
 #[tokio::test]
 async fn a_server_that_never_answers_costs_its_time_and_no_more() {
     let silent = pretend(async |stream: TcpStream| {
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
         drop(stream);
     })
     .await;

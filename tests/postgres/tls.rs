@@ -11,7 +11,7 @@ use rcgen::{
 };
 
 use super::connection::{ask, open, open_with, refused};
-use crate::support::{Dedicated, dedicated_postgres, postgres};
+use crate::support::{Dedicated, dedicated_postgres, dedicated_postgres_version, postgres};
 
 /// A CA, and whom it vouches for.
 struct Authority {
@@ -158,7 +158,7 @@ async fn every_mode_checks_what_it_says() {
     let wrong_ca = "isn't signed by a trusted CA";
     let wrong_name = "not for this host";
     #[rustfmt::skip]
-    let table: &[(&str, &str, Option<&Authority>, Result<bool, &str>)] = &[
+    let table = [
         // mode, host, CA given, whether it is encrypted or what is said
         ("prefer", "localhost", None, Ok(true)),
         ("require", "localhost", None, Ok(true)),
@@ -192,7 +192,7 @@ async fn every_mode_checks_what_it_says() {
         match expected {
             Ok(encrypted) => {
                 let session = result.unwrap_or_else(|error| panic!("{case}: {error}"));
-                assert_eq!(session.server.encrypted, *encrypted, "{case}");
+                assert_eq!(session.server.encrypted, encrypted, "{case}");
                 let ssl = "SELECT ssl::text FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
                 assert_eq!(ask(&session, ssl).await, encrypted.to_string(), "{case}");
             }
@@ -266,6 +266,27 @@ async fn a_client_certificate_logs_in() {
         refused(open_with(&login, &with(&Authority::new("x").sign(&params("certificate_user", &[])))).await);
     assert_eq!(reason, Reason::TLSFailed, "{message}");
     assert!(message.contains("refuses the client certificate"), "{message}");
+}
+
+/// PostgreSQL 17 and newer take a handshake without being asked first.
+#[tokio::test]
+async fn tls_is_negotiated_directly_where_that_is_asked_for() {
+    let ca = Authority::new("the CA");
+    let made = ca.sign(&params("shop", &["localhost"]));
+    let (certificate, key) = (file(&made.certificate), file(&made.key));
+    let files = [("server.crt", certificate.path()), ("server.key", key.path())];
+    let server = dedicated_postgres_version(Some(18), &["ssl=on"], &[], &files);
+    make_roles(&server).await;
+    let direct = url(&server, "localhost", "sslmode=verify-full&sslnegotiation=direct&channel_binding=require");
+    let session = open_with(&direct, &with_ca(&ca)).await.unwrap();
+    assert!(session.server.encrypted && session.server.version_num >= 180_000, "{:?}", session.server);
+    session.cancel().await.unwrap();
+    let old = &good().await.server;
+    if old.about().version < 17 {
+        let (reason, message) = refused(open(&url(old, "localhost", "sslmode=require&sslnegotiation=direct")).await);
+        assert_eq!(reason, Reason::TLSFailed);
+        assert!(message.contains("PostgreSQL 17 or newer"), "{message}");
+    }
 }
 
 #[tokio::test]

@@ -333,8 +333,8 @@ impl OpenStatement {
         }
         self.copies_from_client |=
             self.first == Verb::Copy && previous == Previous::From && (is("stdin") || is("stdout"));
-        // Only CREATE FUNCTION and PROCEDURE have a body of statements; CASE ends with END too. A keyword behind AS or a
-        // dot is a name.
+        // Only CREATE FUNCTION and PROCEDURE have a body of statements; CASE ends with END too. psql counts every BEGIN;
+        // here it takes ATOMIC, since BEGIN alone may be a name, as any keyword behind AS or a dot is one.
         if self.routine != Routine::Yes || matches!(previous, Previous::As | Previous::Dot) {
             return;
         }

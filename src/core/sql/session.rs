@@ -1,8 +1,10 @@
 //! What a statement leaves behind in the session, and whether a DO block commits.
 
+use std::borrow::Cow;
+
 use super::{
     classify::SessionEffect,
-    lexer::TokenKind,
+    lexer::{Backslashes, TokenKind},
     tokens::{Part, Tokens},
 };
 
@@ -24,14 +26,16 @@ pub(super) fn effect(tokens: Tokens) -> SessionEffect {
         () if is("listen") => SessionEffect::State,
         () if is("declare") && has(rest.clone(), &["with", "hold"]) => SessionEffect::State,
         () if is("create") && creates_temporary(rest.clone()) => SessionEffect::State,
-        () if is("do") => body(rest).map_or(SessionEffect::None, |body| deep_effect(body, Depth::Block)),
+        () if is("do") => body(rest)
+            .map_or(SessionEffect::None, |body| deep_effect(Tokens::new(&body, Backslashes::Ordinary), Depth::Block)),
         () => deep_effect(tokens, Depth::Statement),
     }
 }
 
 /// Whether the body of a DO block ends a transaction.
 pub(super) fn may_commit(tokens: Tokens) -> bool {
-    let Some(mut tokens) = body(tokens) else { return true };
+    let Some(body) = body(tokens) else { return false };
+    let mut tokens = Tokens::new(&body, Backslashes::Ordinary);
     let mut previous: Option<Part> = None;
     while let Some(part) = tokens.next() {
         let begins_statement = previous.is_none_or(|previous| {
@@ -129,10 +133,14 @@ fn has(mut tokens: Tokens, words: &[&str]) -> bool {
     }
 }
 
-/// The tokens of a DO block's body. None if it isn't in dollar quotes: what it holds is then hard to tell.
-fn body(tokens: Tokens) -> Option<Tokens> {
-    let backslashes = tokens.backslashes();
-    let text = tokens.into_iter().find(|part| part.kind == TokenKind::DollarString)?.text;
-    let tag = text[1..].find('$')? + 2;
-    Some(Tokens::new(text.get(tag..text.len() - tag)?, backslashes))
+/// The body of a DO block, without its quotes. Escapes of E'…' are left as they are.
+fn body(mut tokens: Tokens<'_>) -> Option<Cow<'_, str>> {
+    let part = tokens.find(|part| matches!(part.kind, TokenKind::DollarString | TokenKind::String))?;
+    if part.kind == TokenKind::DollarString {
+        let tag = part.text[1..].find('$')? + 2;
+        return part.text.get(tag..part.text.len() - tag).map(Cow::Borrowed);
+    }
+    let start = part.text.find('\'')? + 1;
+    let body = part.text.get(start..part.text.len() - 1)?;
+    Some(if body.contains("''") { Cow::Owned(body.replace("''", "'")) } else { Cow::Borrowed(body) })
 }

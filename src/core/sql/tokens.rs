@@ -37,11 +37,6 @@ impl<'a> Tokens<'a> {
         Self { lexer: Lexer::new(statement, backslashes) }
     }
 
-    /// How strings are read.
-    pub fn backslashes(&self) -> Backslashes {
-        self.lexer.backslashes()
-    }
-
     /// The text behind the last token taken.
     pub fn rest(&self) -> &'a str {
         self.lexer.rest()

@@ -87,7 +87,10 @@ pub enum Cause {
         message: String,
     },
     /// The server isn't of the kind that was asked for.
-    #[error("{is}, and target_session_attrs={wanted} asks for another one")]
+    #[error("{is}, and {}", match wanted {
+        TargetSessionAttrs::Primary => "a primary is needed".to_owned(),
+        other => format!("target_session_attrs={other} asks for another one"),
+    })]
     NotWanted {
         /// What it is.
         is: &'static str,

@@ -114,10 +114,10 @@ impl Watch {
             (None, _) => return Ok(false),
             (Some(left), head) => {
                 *left = left.saturating_sub(1);
-                if let &[b'R', _, _, _, _, a, b, c, d] = head {
-                    if !self.asked || *left == 0 {
-                        self.authentication(u32::from_be_bytes([a, b, c, d]))?;
-                    }
+                if let &[b'R', _, _, _, _, a, b, c, d] = head
+                    && (!self.asked || *left == 0)
+                {
+                    self.authentication(u32::from_be_bytes([a, b, c, d]))?;
                 }
             }
         }
@@ -147,10 +147,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if let Some(watch) = &mut self.watch {
-            if watch.read(&buf.filled()[before..]).map_err(io::Error::other)? {
-                self.watch = None;
-            }
+        if let Some(watch) = &mut self.watch
+            && watch.read(&buf.filled()[before..]).map_err(io::Error::other)?
+        {
+            self.watch = None;
         }
         Poll::Ready(Ok(()))
     }

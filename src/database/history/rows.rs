@@ -322,5 +322,5 @@ fn statement_hash(text: &str, script: &crate::core::sql::Script, index: usize) -
     let statement = &script.statements[index];
     let mut hash = sha2::Sha256::new();
     hash.update(text[statement.span.clone()].replace("\r\n", "\n"));
-    crate::core::plan::hexadecimal(&hash.finalize())
+    crate::core::bundle::hexadecimal(&hash.finalize())
 }

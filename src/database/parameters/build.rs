@@ -19,7 +19,7 @@ pub(super) fn build(
     place: &Place,
 ) -> Result<Parameters, ParametersError> {
     let asked = read_tls(&mut given).map_err(|problem| problem.at(place))?;
-    let parameters = Tls::resolve(&asked, tls).map_err(ParametersError::Tls)?;
+    let parameters = Tls::resolve(asked, tls).map_err(ParametersError::Tls)?;
     read(given, source, parameters).map_err(|problem| problem.at(place))
 }
 

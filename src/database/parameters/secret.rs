@@ -29,6 +29,8 @@ impl Parameters {
     /// `user` or `username`, `password`, `dbname` or `database`. Only `port` may lack among the parts, and `password`
     /// where a client certificate is given: a missing `dbname` must not turn into the user's own database by surprise.
     ///
+    /// The session is to write: see [`Parameters::for_writing`].
+    ///
     /// Empty values count as absent. Newlines at a value's end are dropped; of a password, one.
     ///
     /// # Errors
@@ -80,7 +82,7 @@ impl Parameters {
             }
         }
         if looked_for.is_empty() {
-            return Self::from_given(given, Source::Operator, tls, &place);
+            return Self::from_given(given, Source::Operator, tls, &place).map(Self::for_writing);
         }
         Err(secret.missing(looked_for, !by_parts))
     }

@@ -88,9 +88,9 @@ fn what_a_url_gets_wrong_is_said_without_its_values() {
         ("postgres://u:swordfish@[::1/d", "closing bracket"),
         ("postgres://u:swordfish@[]/d", "no IPv6"),
         ("postgres://u:swordfish@[::1]x/d", "follows an IPv6"),
-        // The password's `/` isn't encoded: its first half is a port, its second a database.
-        ("postgres://u:sword/fish@h/d", "parameter port"),
-        // The password's `@` isn't encoded: its second half is a host.
+        // The password's `/` isn't encoded: libpq takes what is before it for a port.
+        ("postgres://u:sword/fish@h/d", "an @ too many"),
+        // The password's `@` isn't encoded: libpq looks its second half up as a host.
         ("postgres://u:sword@fish@h/d", "an @ too many"),
         ("postgres://u:1/swordfish@h/d", "an @ too many"),
         ("postgres://u:swordfish@h h/d", "parameter host: it holds a character"),
@@ -383,7 +383,7 @@ proptest::proptest! {
     /// What is percent-encoded comes out as it was.
     #[test]
     fn percent_encoding_is_undone(password in "[^\0]{1,20}") {
-        let encoded: String = password.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let encoded = password.bytes().fold(String::new(), |text, byte| format!("{text}%{byte:02X}"));
         let read = url(&format!("postgres://u:{encoded}@h/d")).unwrap();
         proptest::prop_assert_eq!(read.password.as_deref(), Some(password.as_bytes()));
     }

@@ -94,10 +94,10 @@ pub(in crate::database) fn explain(error: &(dyn Error + 'static)) -> Option<Stri
             return Some(meaning(tls));
         }
         // An `io::Error` hides the error that it was made of from `source`.
-        if let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-            if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
-                return Some(meaning(tls));
-            }
+        if let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)
+            && let Some(tls) = inner.downcast_ref::<rustls::Error>()
+        {
+            return Some(meaning(tls));
         }
         next = error.source();
     }
@@ -170,5 +170,5 @@ fn certificate(problem: &CertificateError) -> String {
 
 /// Names out of a stranger's certificate, as a message may show them.
 fn plain(name: &str) -> String {
-    name.chars().filter(|it| it.is_ascii_graphic()).take(100).collect()
+    name.chars().filter(char::is_ascii_graphic).take(100).collect()
 }

@@ -152,7 +152,7 @@ enum Authority {
 
 impl Tls {
     /// Resolves what a connection string and a spec ask for, and reads certificates and key.
-    pub(super) fn resolve(asked: &Asked, input: &TlsInput) -> Result<Self, TlsError> {
+    pub(super) fn resolve(asked: Asked, input: &TlsInput) -> Result<Self, TlsError> {
         let authority = match (asked.system_roots, &input.ca) {
             (true, Some(_)) => {
                 return Err(TlsError::Contradiction(
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn of_a_url_and_a_spec_the_stricter_counts() {
         #[rustfmt::skip]
-        let table: &[(Option<TlsMode>, Option<TlsMode>, Authority, Option<(TlsMode, Check)>)] = &[
+        let table = [
             // URL, spec, who is trusted, what comes of it
             (None, None, Nobody, Some((Prefer, Nothing))),
             (None, None, Given, Some((VerifyFull, ChainAndName))),
@@ -306,7 +306,7 @@ mod tests {
             (None, Some(VerifyFull), Given, Some((VerifyFull, ChainAndName))),
         ];
         for (url, spec, authority, expected) in table {
-            assert_eq!(resolve_mode(*url, *spec, *authority).ok(), *expected, "{url:?} {spec:?} {authority:?}");
+            assert_eq!(resolve_mode(url, spec, authority).ok(), expected, "{url:?} {spec:?} {authority:?}");
         }
         let all = [Disable, Prefer, Require, VerifyCa, VerifyFull];
         for url in all {
@@ -332,7 +332,7 @@ mod tests {
             offer_client_certificate: true,
         };
         let input = TlsInput { ca: Some(pem), ..TlsInput::default() };
-        let error = Tls::resolve(&asked, &input).err().unwrap().to_string();
+        let error = Tls::resolve(asked, &input).err().unwrap().to_string();
         assert_eq!(error, "key ca.crt of Secret shop-db-ca: it holds no certificate in PEM form");
         assert!(!format!("{input:?}").contains("swordfish"));
     }

@@ -160,7 +160,7 @@ fn verify_common_name(certificate: &Certificate, name: &ServerName<'_>) -> Resul
     let common_name = attributes
         .filter(|it| it.oid == COMMON_NAME)
         .filter_map(|it| std::str::from_utf8(it.value.value()).ok())
-        .last()
+        .next_back()
         .unwrap_or_default()
         .to_ascii_lowercase();
     let wanted = name.to_str().to_ascii_lowercase();

@@ -198,6 +198,6 @@ fn desired() -> Desired {
             transaction: TransactionScope::PerMigration,
         },
         resolutions: Vec::new(),
-        interval: Duration::from_secs(600),
+        interval: Duration::from_mins(10),
     }
 }
