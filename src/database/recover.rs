@@ -61,10 +61,9 @@ pub async fn before(client: &Client, alone: &Alone) -> Result<Option<String>, Sq
 pub async fn aftermath(client: &Client, alone: &Alone) -> Result<Option<String>, SqlError> {
     let Alone::CreateIndexConcurrently { name: Some(name), table, .. } = alone else { return Ok(None) };
     let rows = indexes(client, table, &format!("c.relname = {}", quote::literal(name))).await?;
-    Ok(rows
-        .first()
-        .filter(|row| row.get(2) == Some("f"))
-        .map(|row| format!("the index {} is there but invalid", row.get(1).unwrap_or(name))))
+    Ok(rows.first().filter(|row| row.get(2) == Some("f")).map(|row| row.get(1).unwrap_or(name)).map(|index| {
+        format!("the index {index} is there but invalid; before Retry or Resume, DROP INDEX CONCURRENTLY {index}")
+    }))
 }
 
 /// Judges a statement whose intent is open.
