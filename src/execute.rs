@@ -131,6 +131,11 @@ pub async fn observe(parameters: &Parameters, desired: &Desired) -> Result<(Sess
     let sql = SessionSql::new(&desired.session, &name, &connection);
     let tables = Tables::new(&desired.history.schema, &desired.history.set);
     let answer = session::query(&connection.client, &sql.look(&read::queries(&tables))).await;
+    if let (Err(error), Some(role)) = (&answer, &desired.session.role)
+        && let Some(failure) = error.of_role(role, parameters.user())
+    {
+        return Err(failure);
+    }
     let failed = answer.is_err();
     let history = read::history(answer, &tables)?;
     if failed {

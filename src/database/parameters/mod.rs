@@ -162,6 +162,12 @@ impl Parameters {
         self
     }
 
+    /// Who logs in.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
     /// The settings of `options`, as statements that end in a semicolon each; empty if there are none.
     ///
     /// Opening a session doesn't send them: behind a pooler in transaction mode, others would find them. Whoever prepares
