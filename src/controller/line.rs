@@ -22,9 +22,7 @@ use crate::{
     api::v1alpha1::{MigrationSet, MigrationSetStatus, Parsed, parse},
     core::{
         conditions::Verdict,
-        decide::{
-            Act, Circumstances, Decision, Ending, Memory, Observed, Occasion, Ownership, Places, Said, decide,
-        },
+        decide::{Act, Circumstances, Decision, Ending, Memory, Observed, Occasion, Ownership, Places, Said, decide},
         desired::Owner,
         history::History,
         outcome::{Failure, Reason},

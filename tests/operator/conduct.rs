@@ -47,7 +47,10 @@ async fn a_long_migration_is_shown_with_what_it_waits_for_and_holds_up_nobody() 
     shop.files("sql", &[USERS, GATED]).await;
     shop.apply(json!({"policy": {"lockTimeout": "0s"}})).await;
     let blocked = |set: &MigrationSet| {
-        set.status.as_ref().and_then(|status| status.running.as_ref()).is_some_and(|running| !running.blocked_by.is_empty())
+        set.status
+            .as_ref()
+            .and_then(|status| status.running.as_ref())
+            .is_some_and(|running| !running.blocked_by.is_empty())
     };
     let set = shop.until_that("shop", "it is shown what blocks it", blocked).await;
     assert_eq!(ready(&set).map(|found| (found.0, found.1)), Some(("Unknown".into(), "Applying".into())));
@@ -125,7 +128,11 @@ async fn an_operator_that_is_stopped_leaves_no_failure_behind() {
     shop.until_that("shop", "it runs", is_running).await;
     let asked = Instant::now();
     operator.stop().await;
-    assert!(asked.elapsed() < Duration::from_secs(9), "it needn't wait for the end of its grace: {:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < Duration::from_secs(9),
+        "it needn't wait for the end of its grace: {:?}",
+        asked.elapsed()
+    );
     let set = shop.sets().get("shop").await.expect("it is there");
     assert_eq!(condition(&set, "Stalled").map(|found| found.0).as_deref(), Some("False"), "{:#?}", set.status);
     assert_eq!(set.status.as_ref().and_then(|status| status.failure.clone()), None);
@@ -168,7 +175,8 @@ async fn the_reconcile_annotations_are_acknowledged() {
     shop.ask("DELETE FROM dunlin.migration; DROP TABLE users").await;
     shop.annotate("reconcile.fluxcd.io/requestedAt", "2026-11-21T10:00:00Z").await;
     let answered = |set: &MigrationSet| {
-        set.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_deref()) == Some("2026-11-21T10:00:00Z")
+        set.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_deref())
+            == Some("2026-11-21T10:00:00Z")
     };
     let set = shop.until_that("shop", "Flux's annotation is answered", answered).await;
     assert!(is_ready(&set), "the answer comes at the end of the look");
@@ -272,7 +280,11 @@ async fn a_secret_appears_nowhere() {
     shop.ask(&format!("CREATE ROLE \"{}\" LOGIN SUPERUSER PASSWORD '{PASSWORD}'", shop.namespace)).await;
     let url = shop.url.replace(&userinfo(&shop.url), &format!("{}:{PASSWORD}", shop.namespace));
     shop.secret("db", &[("uri", &url)]).await;
-    shop.files("sql", &[USERS, ("002_rows.sql", "INSERT INTO users SELECT 73510000 + 351 FROM generate_series(1, 2);")]).await;
+    shop.files(
+        "sql",
+        &[USERS, ("002_rows.sql", "INSERT INTO users SELECT 73510000 + 351 FROM generate_series(1, 2);")],
+    )
+    .await;
     shop.apply(json!({"interval": "1s"})).await;
     shop.until("MigrationFailed").await;
     shop.secret("db", &[("uri", &url.replace(PASSWORD, &format!("{PASSWORD}-wrong")))]).await;

@@ -14,7 +14,11 @@ async fn what_a_config_map_holds_is_applied() {
     shop.files("sql", &[USERS, ORDERS]).await;
     shop.apply(json!({})).await;
     let set = shop.until("UpToDate").await;
-    assert_eq!(shop.ask("SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relname IN ('users', 'orders')").await, "orders users");
+    assert_eq!(
+        shop.ask("SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relname IN ('users', 'orders')")
+            .await,
+        "orders users"
+    );
     let status = set.status.as_ref().expect("a status");
     let applied = status.applied.as_ref().expect("something is applied");
     assert_eq!((applied.version.as_deref(), applied.count, applied.pending), (Some("002"), 2, 0));
@@ -143,7 +147,8 @@ async fn a_failed_migration_runs_again_when_a_person_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_statement_outside_of_a_transaction_waits_for_a_person() {
     let shop = Shop::open().await;
-    let index = "-- migrate: no-transaction\nCREATE TABLE once (id int);\nCREATE INDEX CONCURRENTLY i ON nowhere (id);\n";
+    let index =
+        "-- migrate: no-transaction\nCREATE TABLE once (id int);\nCREATE INDEX CONCURRENTLY i ON nowhere (id);\n";
     shop.files("sql", &[("001_index.sql", index), ORDERS]).await;
     shop.apply(json!({})).await;
     let set = shop.until("NonTransactionalFailed").await;

@@ -127,11 +127,7 @@ impl Shop {
             pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
         };
         let map = ConfigMap {
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                labels: Some(text(labels)),
-                ..ObjectMeta::default()
-            },
+            metadata: ObjectMeta { name: Some(name.to_owned()), labels: Some(text(labels)), ..ObjectMeta::default() },
             data: Some(text(files)),
             ..ConfigMap::default()
         };

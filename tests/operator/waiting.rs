@@ -68,8 +68,10 @@ async fn content_with_another_digest_is_waited_for() {
     shop.apply(json!({"source": {"configMaps": [{"name": "sql"}], "digest": digest}})).await;
     let set = shop.until("WaitingForDigest").await;
     assert!(message(&set).contains(&digest), "{}", message(&set));
-    shop.apply(json!({"source": {"configMaps": [{"name": "sql"}], "digest": digest}, "policy": {"onMissing": "Ignore"}}))
-        .await;
+    shop.apply(
+        json!({"source": {"configMaps": [{"name": "sql"}], "digest": digest}, "policy": {"onMissing": "Ignore"}}),
+    )
+    .await;
     shop.files("sql", &[USERS]).await;
     shop.until("DatabaseAhead").await;
     shop.close().await;
@@ -280,8 +282,11 @@ async fn each_change_of_the_reason_is_an_event() {
     let events: kube::Api<Event> = kube::Api::namespaced(shop.client.clone(), &shop.namespace);
     let told = eventually("the events are told", Duration::from_secs(10).min(LIMIT), async || {
         let list = events.list(&Default::default()).await.map_err(|error| error.to_string())?;
-        let told: Vec<(String, String)> =
-            list.items.into_iter().map(|event| (event.type_.unwrap_or_default(), event.reason.unwrap_or_default())).collect();
+        let told: Vec<(String, String)> = list
+            .items
+            .into_iter()
+            .map(|event| (event.type_.unwrap_or_default(), event.reason.unwrap_or_default()))
+            .collect();
         let wanted = [("Warning", "MigrationFailed"), ("Normal", "UpToDate"), ("Normal", "Checking")];
         let all = wanted.iter().all(|(kind, reason)| told.iter().any(|told| told.0 == *kind && told.1 == *reason));
         if all { Ok(told) } else { Err(format!("{told:?}")) }
