@@ -10,7 +10,8 @@ use tracing_subscriber::{
     util::{SubscriberInitExt, TryInitError},
 };
 
-const DEFAULT_LEVEL: &str = "info";
+/// Requests that fail are said by whoever made them, with what they were for; kube says them again without.
+const DEFAULT_LEVEL: &str = "info,kube_client::client::builder=off";
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -79,8 +80,9 @@ mod tests {
         };
         assert_eq!(said(Some("debug"), Some("warn")), "debug");
         assert_eq!(said(None, Some("dunlin=trace")), "dunlin=trace");
-        assert_eq!(said(None, Some("")), "info");
-        assert_eq!(said(None, None), "info");
+        let default = "kube_client::client::builder=off,info";
+        assert_eq!(said(None, Some("")), default);
+        assert_eq!(said(None, None), default);
     }
 
     #[test]

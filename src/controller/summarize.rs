@@ -75,10 +75,11 @@ pub(super) fn summarize(summary: &Summary<'_>, before: &MigrationSetStatus) -> M
     if let (Kind::Ready, Some(content), Some(_)) = (verdict.reason.kind(), content, seen) {
         status.applied.get_or_insert_default().digest = Some(content.digest.to_string());
     }
-    if let Some((tries, next)) = retries {
+    if let Some((tries, _)) = retries {
         status.retries = i64::from(tries);
-        status.next_retry_at = next.map(rfc3339);
     }
+    // The retry that was announced is the look under way.
+    status.next_retry_at = retries.and_then(|(_, next)| next).map(rfc3339);
     if let Some(Tokens { reconcile, flux_reconcile, resolve: _, approved_plan: _ }) = answered {
         status.last_handled_reconcile = reconcile.as_deref().map(|token| cut(token, QUERY).to_owned());
         status.last_handled_reconcile_at = flux_reconcile.as_deref().map(|token| cut(token, QUERY).to_owned());

@@ -193,3 +193,16 @@ fn conditions_survive_being_written_and_read() {
     assert_eq!(serde_json::from_str::<MigrationSetStatus>(&json).expect("and back"), status);
     assert_eq!(read_conditions(&status.conditions).len(), ConditionType::ALL.len());
 }
+
+#[test]
+fn a_retry_under_way_is_counted_and_no_longer_announced() {
+    let waiting = verdict(Reason::Retrying);
+    let before = summarize(
+        &Summary { retries: Some((2, Some(at(104)))), ..summary(&waiting, None) },
+        &MigrationSetStatus::default(),
+    );
+    assert_eq!((before.retries, before.next_retry_at.is_some()), (2, true));
+    let applying = verdict(Reason::Applying);
+    let during = summarize(&Summary { retries: None, ..summary(&applying, None) }, &before);
+    assert_eq!((during.retries, during.next_retry_at), (2, None));
+}

@@ -2,14 +2,12 @@
 
 use kube::ResourceExt;
 
-use crate::api::v1alpha1::{MigrationSet, RESOLVE_ANNOTATION};
+use crate::api::v1alpha1::{APPROVED_PLAN_ANNOTATION, MigrationSet, RESOLVE_ANNOTATION};
 
 /// Look again now.
 pub(super) const RECONCILE: &str = "dunlin.dev/reconcile";
 /// The same, as Flux says it.
 pub(super) const FLUX_RECONCILE: &str = "reconcile.fluxcd.io/requestedAt";
-/// Approves a plan by its digest.
-const APPROVED_PLAN: &str = "dunlin.dev/approved-plan";
 
 /// The annotations of a MigrationSet that make a difference to a look.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,7 +30,7 @@ impl Tokens {
             reconcile: value(RECONCILE),
             flux_reconcile: value(FLUX_RECONCILE),
             resolve: value(RESOLVE_ANNOTATION),
-            approved_plan: value(APPROVED_PLAN),
+            approved_plan: value(APPROVED_PLAN_ANNOTATION),
         }
     }
 

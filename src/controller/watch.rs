@@ -3,7 +3,7 @@
 //! Of a ConfigMap nothing is kept: its event is compared with the version that was read, and forgotten. A watch that
 //! breaks is begun again by itself, with pauses.
 
-use std::{collections::HashSet, convert::Infallible, pin::Pin};
+use std::{collections::HashSet, convert::Infallible, pin::Pin, time::Duration};
 
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -14,7 +14,8 @@ use kube::{
         WatchStreamExt,
         controller::ReconcileRequest,
         reflector::store::Writer,
-        watcher::{self, Event, watcher},
+        utils::Backoff,
+        watcher::{self, DefaultBackoff, Event, watcher},
     },
 };
 use std::sync::Arc;
@@ -27,6 +28,8 @@ use crate::{api::v1alpha1::MigrationSet, core::desired::Owner, source::Stamp};
 
 /// Objects to a page of a list: a ConfigMap's metadata may be large, and all of a page are in memory at once.
 const PAGE: u32 = 100;
+/// The longest pause before a watch that broke is begun again: what a change waits for once the API server is back.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Requests to reconcile; it never ends and never fails.
 pub(super) type Requests = Pin<Box<dyn Stream<Item = Result<ReconcileRequest<MigrationSet>, Infallible>> + Send>>;
@@ -41,7 +44,7 @@ pub(super) fn requests(context: &Arc<Context>, namespaces: &[String], mut writer
     let sets = stream::select_all(scopes.iter().map(|scope| {
         let api: Api<MigrationSet> = api(&context.client, scope.as_deref());
         let scope = scope.clone();
-        let events = watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff();
+        let events = watcher(api, watcher::Config::default().page_size(PAGE)).backoff(Pauses::default());
         events.map(move |event| (scope.clone(), event)).boxed()
     }));
     let mut shown = Sets { context: Arc::clone(context), writer, listing: HashSet::new() };
@@ -54,7 +57,7 @@ pub(super) fn requests(context: &Arc<Context>, namespaces: &[String], mut writer
     });
     let maps = stream::select_all(scopes.into_iter().map(|scope| {
         let api: Api<PartialObjectMeta<ConfigMap>> = api(&context.client, scope.as_deref());
-        let events = watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff();
+        let events = watcher(api, watcher::Config::default().page_size(PAGE)).backoff(Pauses::default());
         let mut shown = ConfigMaps { context: Arc::clone(context), scope, listing: HashSet::new() };
         events
             .map(move |event| match event {
@@ -68,6 +71,24 @@ pub(super) fn requests(context: &Arc<Context>, namespaces: &[String], mut writer
     }));
     let names = stream::select(of_sets, maps).flat_map(stream::iter);
     names.map(|name| Ok(ReconcileRequest::from(reference(&name)))).boxed()
+}
+
+/// kube's growing, jittered pauses, with a cap of our own.
+#[derive(Default)]
+struct Pauses(DefaultBackoff);
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|pause| pause.min(LONGEST_PAUSE))
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
 }
 
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>

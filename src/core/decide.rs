@@ -3,7 +3,7 @@
 //! The state machine of a reconcile, without its input and output: its table of cases is its test. It never decides to
 //! run anything while a finding stands, and never asks for a retry where a person must act.
 
-use std::{fmt::Write as _, time::Duration};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -353,19 +353,20 @@ fn verdict_on(assessment: &Assessment) -> Verdict {
 }
 
 fn up_to_date(assessment: &Assessment) -> String {
-    let mut message = match (&assessment.version, assessment.applied) {
+    let applied = match (&assessment.version, assessment.applied) {
         (Some(version), 1) => format!("1 migration applied, {version}"),
         (Some(version), count) => format!("{count} migrations applied, up to {version}"),
         (None, _) => "nothing to apply".to_owned(),
     };
+    applied + &drift_beside(assessment)
+}
+
+fn drift_beside(assessment: &Assessment) -> String {
     match assessment.checksum_drift.len() {
-        0 => {}
-        1 => message.push_str("; 1 applied file was edited since, see ChecksumsMatch"),
-        count => {
-            let _ = write!(message, "; {count} applied files were edited since, see ChecksumsMatch");
-        }
+        0 => String::new(),
+        1 => "; 1 applied file was edited since, see ChecksumsMatch".to_owned(),
+        count => format!("; {count} applied files were edited since, see ChecksumsMatch"),
     }
-    message
 }
 
 fn database_ahead(assessment: &Assessment) -> String {
@@ -374,7 +375,13 @@ fn database_ahead(assessment: &Assessment) -> String {
     if assessment.missing.len() > NAMED {
         missing.push(format!("and {} more", assessment.missing.len() - NAMED));
     }
-    format!("{}; the database also has {}, which the source has not", up_to_date(assessment), missing.join(", "))
+    let applied = match assessment.applied {
+        0 => "nothing of the source to apply".to_owned(),
+        1 => "1 migration of the source applied".to_owned(),
+        count => format!("{count} migrations of the source applied"),
+    };
+    let drift = drift_beside(assessment);
+    format!("{applied}{drift}; the database also has {}, which the source has not", missing.join(", "))
 }
 
 fn checksums(assessment: &Assessment) -> Checksums {

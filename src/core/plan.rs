@@ -187,6 +187,7 @@ pub fn plan(dir: &MigrationDir, history: &History, desired: &Desired) -> Assessm
     find_drift(desired, &mut assessment);
     find_out_of_order(dir, &recorded, highest_position, desired, &mut assessment);
     find_mixed_single(dir, desired, &mut assessment);
+    find_misdirected(desired, &mut assessment);
     assessment.findings.sort_by_key(|finding| finding.reason.precedence());
     assessment
 }
@@ -405,7 +406,8 @@ fn find_drift(desired: &Desired, assessment: &mut Assessment) {
         OnChecksumDrift::Block if !assessment.checksum_drift.is_empty() => {
             assessment.findings.push(Finding {
                 reason: Reason::ChecksumDrift,
-                message: drift_message(&assessment.checksum_drift),
+                message: drift_message(&assessment.checksum_drift)
+                    + &unfit_for_drift(desired, &assessment.checksum_drift),
                 failure: None,
             });
         }
@@ -431,6 +433,26 @@ pub fn drift_message(drift: &[ChecksumDrift]) -> String {
     format!(
         "edited after it was applied: {files}. Put the applied text back and write a new migration, or accept the edit with spec.resolutions{example}"
     )
+}
+
+/// Says of a decision about a drifted run, other than the one that there is, why it is not followed.
+fn unfit_for_drift(desired: &Desired, drift: &[ChecksumDrift]) -> String {
+    let mut text = String::new();
+    for resolution in &desired.resolutions {
+        let of_this = |drift: &&ChecksumDrift| {
+            drift.run == resolution.run
+                && resolution.version.as_ref().is_none_or(|version| *version == drift.version)
+                && resolution.action != Action::AcceptChecksum
+        };
+        if let Some(drift) = drift.iter().find(of_this) {
+            let _ = write!(
+                text,
+                "\n{} asks for {:?}, which is not possible for run {}: it was applied, and its file edited since",
+                resolution.by, resolution.action, drift.run
+            );
+        }
+    }
+    text
 }
 
 fn find_out_of_order(
@@ -564,8 +586,12 @@ fn ways_out(row: &Recorded, obstacle: Option<&str>, has_file: bool, desired: &De
         .collect();
     let no_resume = obstacle.map_or_else(String::new, |why| format!(" Resume is not possible: {why}."));
     format!(
-        "{error}\n{} of its statements are done (run {}), and nothing runs until a person decides: add {{version: \"{}\", run: {}, action: …}} to spec.resolutions with one of {}.{no_resume}{}",
-        row.run.statements_done,
+        "{error}\n{} done (run {}), and nothing runs until a person decides: add {{version: \"{}\", run: {}, action: …}} to spec.resolutions with one of {}.{no_resume}{}",
+        match row.run.statements_done {
+            0 => "None of its statements is".to_owned(),
+            1 => "1 of its statements is".to_owned(),
+            done => format!("{done} of its statements are"),
+        },
         row.run.id,
         row.version,
         row.run.id,
@@ -593,6 +619,34 @@ fn misdirected(row: &Recorded, desired: &Desired, offered: &[Action]) -> String 
         }
     }
     text
+}
+
+/// Says of a decision that names only a run, and none of those that wait, that nothing follows from it.
+fn find_misdirected(desired: &Desired, assessment: &mut Assessment) {
+    let failed = assessment.findings.iter().filter_map(|finding| finding.failure.as_ref()).map(|failed| failed.run);
+    let drifted = assessment.checksum_drift.iter().map(|drift| drift.run);
+    let mut waiting: Vec<i64> = failed.chain(drifted).collect();
+    waiting.sort_unstable();
+    let decided = |run: i64| {
+        let is_it = |amendment: &Amendment| matches!(amendment, Amendment::Resolve { run: other, .. } if *other == run);
+        assessment.amendments.iter().any(is_it)
+    };
+    let lost: Vec<&Resolution> = desired
+        .resolutions
+        .iter()
+        .filter(|resolution| resolution.version.is_none() && !decided(resolution.run))
+        .filter(|resolution| !waiting.contains(&resolution.run))
+        .collect();
+    let is_of_a_run = |finding: &&mut Finding| finding.failure.is_some() || finding.reason == Reason::ChecksumDrift;
+    for finding in assessment.findings.iter_mut().filter(is_of_a_run) {
+        for Resolution { by, run, .. } in &lost {
+            let waits = list(waiting.iter());
+            let _ = match waiting.len() {
+                1 => write!(finding.message, "\n{by} names run {run}; the run that waits is {waits}"),
+                _ => write!(finding.message, "\n{by} names run {run}; the runs that wait are {waits}"),
+            };
+        }
+    }
 }
 
 /// At most five items and a count of the rest.

@@ -15,7 +15,7 @@ mod source;
 mod spec;
 mod status;
 
-pub use convert::{InvalidSpec, Parsed, Problem, RESOLVE_ANNOTATION, desired, parse};
+pub use convert::{APPROVED_PLAN_ANNOTATION, InvalidSpec, Parsed, Problem, RESOLVE_ANNOTATION, desired, parse};
 pub use crd::crd;
 pub use database::{
     Database, DatabaseKeys, DatabaseSecretReference, LocalReference, SecretKeyReference, Tls, TlsModeName,

@@ -64,7 +64,11 @@ pub(super) fn named<'a>(
     };
     match split_file_name(&file.name) {
         Ok((version, _)) if convention.versions == Versions::Numbers && version.kind() != VersionKind::Number => {
-            refuse(&format!("doesn't begin with a number, as files of format {} do", convention.name));
+            refuse(&format!(
+                "has the version {version}, and those of format {} are plain numbers, as in 001_name.sql: rename it, \
+                 or let spec.source.format be Auto",
+                convention.name
+            ));
             None
         }
         Ok(named) => Some(named),

@@ -145,7 +145,7 @@ fn resolve(drafts: Vec<Draft>, named: &[Named], problems: &mut Problems) -> Vec<
             } else if let Some(version) = replacing.get(&reference.version) {
                 migration.depends.push(version.clone());
             } else {
-                let close = if problems.is_full() { String::new() } else { close(reference, named) };
+                let close = if problems.is_full() { String::new() } else { close(reference, &migration.file, named) };
                 let message = format!("depends on {}, which isn't in the source{close}", reference.text);
                 problems.at(&migration.file, line, column, &message);
             }
@@ -181,10 +181,10 @@ fn misnamed(reference: &Reference, found: &Named) -> Option<String> {
     (name != found.name).then(|| format!("{} is named, but that version's file is {}", reference.text, found.file.name))
 }
 
-/// Up to three files that may have been meant.
-fn close(reference: &Reference, named: &[Named]) -> String {
+/// Up to three other files that may have been meant.
+fn close(reference: &Reference, from: &str, named: &[Named]) -> String {
     let mut close: Vec<(usize, &str)> = Vec::new();
-    for Named { file, version, name } in named {
+    for Named { file, version, name } in named.iter().filter(|named| named.file.name != from) {
         let stem = file.name.strip_suffix(".sql").unwrap_or(&file.name);
         let distance =
             markers::distance(&reference.text, stem).min(markers::distance(&reference.text, version.as_str()));

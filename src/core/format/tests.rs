@@ -326,6 +326,8 @@ fn unknown_dependencies_and_cycles_are_refused() {
         "010_a.sql:2:2: depends on 999, which isn't in the source\n\
          010_a.sql:2:2: depends on 021_users, which isn't in the source; did you mean 020_users?"
     );
+    let itself = error(&[("001_a.sql", "-- depends: 007\nSELECT 1;")]);
+    assert_eq!(itself.message, "001_a.sql:1:1: depends on 007, which isn't in the source");
     let misnamed = error(&[("010_a.sql", "-- depends: 020_user\nSELECT 1;"), ("020_users.sql", sql)]);
     assert!(misnamed.message.contains("020_user is named, but that version's file is 020_users.sql"), "{misnamed}");
     let cycle = error(&[
@@ -364,7 +366,9 @@ fn metapg_reads_only_what_metapg_writes() {
         refused("001_a.sql", "SELECT 1;\n-- migrate: down\n")
             .contains("001_a.sql:2:1: `-- migrate:` isn't read by format Metapg")
     );
-    assert!(refused("20260215_02_a.sql", "SELECT 1;").contains("doesn't begin with a number"));
+    assert!(
+        refused("20260215_02_a.sql", "SELECT 1;").contains("has the version 20260215_02, and those of format Metapg")
+    );
     assert!(refused("001_a.sql", "-- Depend: 2\nSELECT 1;").contains("write `-- depends:`"));
     assert!(read(&bundle(&[("001_a.sql", "-- id: 7\nSELECT 1;")]), Format::Metapg).is_ok());
 }

@@ -117,7 +117,9 @@ fn parameters(query: &str, given: &mut Given) -> Result<(), Problem> {
     let mut seen = Vec::new();
     for pair in query.split('&').filter(|it| !it.is_empty()) {
         let Some((name, value)) = pair.split_once('=') else {
-            return Err(Problem::Form("has a parameter behind the question mark without an equals sign"));
+            return Err(Problem::Form(
+                "has a parameter behind the question mark without an equals sign; a ? of user or password is written %3F",
+            ));
         };
         let name = String::from_utf8(decode(name, "name")?)
             .map_err(|_| Problem::Form("has a parameter whose name isn't UTF-8"))?;

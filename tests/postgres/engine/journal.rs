@@ -43,6 +43,11 @@ async fn a_refused_statement_waits_for_a_person_with_how_far_the_file_got() {
     assert_eq!(finding.reason, Reason::NonTransactionalFailed);
     assert!(finding.message.contains("002_unique.sql:3:1"), "{}", finding.message);
     assert!(finding.message.contains("t_half is there but invalid"), "{}", finding.message);
+    assert!(
+        finding.message.contains("DROP INDEX CONCURRENTLY public.t_half\n1 of its statements is done"),
+        "{}",
+        finding.message
+    );
     for way in ["Retry", "Resume (from statement 2)", "MarkApplied", "MarkRolledBack"] {
         assert!(finding.message.contains(way), "{way}: {}", finding.message);
     }
@@ -52,6 +57,12 @@ async fn a_refused_statement_waits_for_a_person_with_how_far_the_file_got() {
     let later = ("003_later.sql", "CREATE TABLE later (a int);");
     fixture.apply(&[TABLE, unique, later]).await;
     assert_eq!(fixture.ask("SELECT to_regclass('later') IS NULL").await, "t", "nothing runs until a person decides");
+
+    // A decision that names another run is not passed over in silence.
+    fixture.resolve(failed.run + 5, Action::Resume);
+    let (run, ran) = (failed.run, fixture.apply(&[TABLE, unique, later]).await);
+    let expected = format!("spec.resolutions[0] names run {}; the run that waits is {run}", run + 5);
+    assert!(ran.finding().message.ends_with(&expected), "{}", ran.finding().message);
 
     // A person mends the data and removes what was left; the file goes on from where it failed.
     fixture.run_sql("DROP INDEX t_half; DELETE FROM t WHERE a % 2 = 1").await;

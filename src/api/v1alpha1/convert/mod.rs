@@ -24,6 +24,9 @@ use crate::core::{
 use problems::Problems;
 pub use problems::{InvalidSpec, Problem};
 
+/// The annotation that approves a plan by its digest.
+pub const APPROVED_PLAN_ANNOTATION: &str = "dunlin.dev/approved-plan";
+
 /// The annotation that decides about a run: `<run>=<action>`.
 pub const RESOLVE_ANNOTATION: &str = "dunlin.dev/resolve";
 
@@ -86,6 +89,9 @@ pub fn parse(set: &MigrationSet) -> Result<Parsed, InvalidSpec> {
     policy::read_approval(approval, &mut problems);
     let mut resolutions = resolutions::read_resolutions(resolutions, &mut problems);
     resolutions.extend(resolutions::read_annotation(set, &mut problems));
+    if set.annotations().contains_key(APPROVED_PLAN_ANNOTATION) {
+        problems.add(format!("metadata.annotations[{APPROVED_PLAN_ANNOTATION}]"), "is not supported yet: remove it");
+    }
     for index in 0..variables.len() {
         problems.add(format!("spec.variables[{index}]"), "variables are not supported yet: remove it");
     }

@@ -45,14 +45,14 @@ fn core_action(action: ResolutionAction) -> Action {
 
 pub(super) fn read_annotation(set: &MigrationSet, problems: &mut Problems) -> Option<Resolution> {
     let text = set.annotations().get(RESOLVE_ANNOTATION)?;
-    let path = format!("annotation {RESOLVE_ANNOTATION}");
+    let by = format!("annotation {RESOLVE_ANNOTATION}");
     let decided = text.split_once('=').and_then(|(run, action)| {
         let run = run.trim().parse::<i64>().ok().filter(|run| *run >= 1)?;
-        Some(Resolution { version: None, run, action: core_action(read_action(action.trim())?), by: path.clone() })
+        Some(Resolution { version: None, run, action: core_action(read_action(action.trim())?), by })
     });
     if decided.is_none() {
         problems.add(
-            path,
+            format!("metadata.annotations[{RESOLVE_ANNOTATION}]"),
             format!(
                 "{text:?} decides nothing: write <run>=<action>, such as 7=Retry, with Retry, Resume, MarkApplied, \
                  MarkRolledBack or AcceptChecksum"

@@ -287,8 +287,22 @@ fn an_annotation_that_decides_nothing_is_refused_by_its_name() {
         let invalid =
             parse(&annotated(&json!({}), &json!({RESOLVE_ANNOTATION: text}))).expect_err("it decides nothing");
         assert_eq!(invalid.problems.len(), 1);
-        assert_eq!(invalid.problems[0].path, "annotation dunlin.dev/resolve", "{text:?}");
+        assert_eq!(invalid.problems[0].path, "metadata.annotations[dunlin.dev/resolve]", "{text:?}");
         assert!(invalid.problems[0].message.contains("write <run>=<action>"), "{invalid}");
+    }
+}
+
+/// Approvals don't work yet: whoever gives one by kubectl is told so, as whoever writes it into the spec.
+#[test]
+fn an_approval_by_annotation_is_refused_until_approvals_work() {
+    for text in ["sha256:0000000000000000000000000000000000000000000000000000000000000000", ""] {
+        let invalid = parse(&annotated(&json!({}), &json!({APPROVED_PLAN_ANNOTATION: text})))
+            .expect_err("it must not be ignored in silence");
+        assert_eq!(
+            invalid.to_string(),
+            "metadata.annotations[dunlin.dev/approved-plan]: is not supported yet: remove it",
+            "{text:?}"
+        );
     }
 }
 
