@@ -55,7 +55,7 @@ fn desired() -> Desired {
             transaction: TransactionScope::PerMigration,
         },
         resolutions: Vec::new(),
-        interval: Duration::from_secs(600),
+        interval: Duration::from_mins(10),
     }
 }
 

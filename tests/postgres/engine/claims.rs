@@ -405,8 +405,8 @@ async fn a_lock_time_out_of_nothing_waits() {
     blocker.batch_execute("BEGIN; SELECT * FROM one").await.expect("a read lock");
     let release = async {
         let mut running = fixture.running.subscribe();
-        let blocked = running.wait_for(|it| it.as_ref().is_some_and(|it| !it.blocked_by.is_empty()));
-        blocked.await.expect("the blocker is named");
+        let named = running.wait_for(|it| it.as_ref().is_some_and(|it| !it.blocked_by.is_empty()));
+        named.await.expect("the blocker is named");
         blocker.batch_execute("COMMIT").await.expect("the reader ends");
     };
     let files = [ONE, ("002_alter.sql", "ALTER TABLE one ADD COLUMN b int;")];

@@ -9,5 +9,6 @@ mod policy;
 mod pooler;
 mod recovery;
 mod session;
+mod single;
 mod transactional;
 mod volume;
