@@ -13,19 +13,23 @@ CLUSTER_SOURCES := $(shell find tests/cluster -name '*.go' ! -name '*_test.go') 
 CRD := crds/migrationsets.dunlin.dev.yaml
 
 # One set of flags for build, vet and test: each other one compiles all of
-# Kubernetes again. No C is involved, so the binary runs on any libc.
-GO := CGO_ENABLED=0 GOFLAGS=-trimpath go
+# Kubernetes again. No C is involved, so the binary runs on any libc; a clone that
+# belongs to somebody else must build, too, and Go's look at Git fails there.
+GO := CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false' go
 # Release builds of Kubernetes stamp their version at link time, and clients ask for it.
 KUBERNETES = $(shell awk '$$1 == "k8s.io/kubernetes" {print $$2; exit}' tests/cluster/go.mod)
 STAMP = -X k8s.io/component-base/version.gitVersion=$(KUBERNETES) -X k8s.io/client-go/pkg/version.gitVersion=$(KUBERNETES)
 
-.PHONY: help requirements cluster build generate lint deny test demo bench clean
+.PHONY: help requirements requirements-of-tests cluster build generate lint deny test demo bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 requirements: ## check that this machine has what a build needs
 	@.ci/requirements
+
+requirements-of-tests:
+	@.ci/requirements tests
 
 cluster: $(CLUSTER_BIN)/cluster ## build what tests and demo run against: etcd, kube-apiserver, kubectl
 
@@ -67,9 +71,9 @@ deny: | requirements ## check dependencies: duplicates, licenses, where they com
 		echo "!!! get it with: cargo install cargo-deny --locked    (2 minutes with --debug, which is fast enough)" >&2; \
 	fi
 
-test: cluster build lint ## run every test, and lint
+test: requirements-of-tests cluster build lint ## run every test, and lint
 	@echo "==> tests of Dunlin: unit, command line, PostgreSQL, operator"
-	@cargo test --locked
+	@cargo test --locked --no-fail-fast
 	@echo "==> tests of the cluster that those run against: some 20 s"
 	@$(GO) test -C tests/cluster -count=1 ./internal/...
 	@$(MAKE) --no-print-directory deny

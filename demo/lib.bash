@@ -109,11 +109,14 @@ next_version() {
   printf '%0*d\n' "${#last}" "$((10#$last + 1))"
 }
 
+# has_psql runs it to find out: Debian installs a wrapper that may wrap nothing.
+has_psql() { psql --version >/dev/null 2>&1; }
+
 # history shows what the database says was done.
 history() {
   local query="SELECT version, name, state, transactional, duration_ms FROM dunlin.migration ORDER BY applied_at, version"
   # As the superuser, who needs no grant; the URL and its password are in the environment.
-  if command -v psql >/dev/null; then
+  if has_psql; then
     typed "psql --dbname shop --command '$query'"
     PGDATABASE=shop psql --pset pager=off --no-psqlrc --command "$query" || fail "the history can't be read"
   else

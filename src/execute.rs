@@ -20,8 +20,10 @@ use crate::{
     },
     database::{
         connect::{self, Connection},
+        error::SqlError,
         history::{Tables, read},
         parameters::Parameters,
+        quote,
         session::{self, SessionSql},
     },
 };
@@ -32,6 +34,8 @@ pub struct Session {
     connection: Connection,
     sql: SessionSql,
     tables: Tables,
+    /// The role that reads and writes the history, for the GRANTs that it may lack.
+    who: String,
 }
 
 /// What one execution is to do.
@@ -46,6 +50,17 @@ pub struct Work<'a> {
     pub source_digest: &'a Digest,
     /// The recorded owner from whom the history is taken over, when the shell has found that it may be.
     pub take_over_from: Option<&'a str>,
+    /// Who asks for it.
+    pub shell: Shell,
+}
+
+/// Who asks for an execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shell {
+    /// A MigrationSet, which owns the history.
+    Operator,
+    /// A person, by hand: writes no owner and respects none.
+    Hand,
 }
 
 /// How an execution is asked to end early.
@@ -130,19 +145,38 @@ pub async fn observe(parameters: &Parameters, desired: &Desired) -> Result<(Sess
     connection.server.require_writable().map_err(Failure::from)?;
     let sql = SessionSql::new(&desired.session, &name, &connection);
     let tables = Tables::new(&desired.history.schema, &desired.history.set);
-    let answer = session::query(&connection.client, &sql.look(&read::queries(&tables))).await;
-    if let (Err(error), Some(role)) = (&answer, &desired.session.role)
-        && let Some(failure) = error.of_role(role, parameters.user())
-    {
-        return Err(failure);
-    }
+    let who = desired.session.role.clone().unwrap_or_else(|| parameters.user().to_owned());
+    let answer = session::counted(&connection.client, &sql.look(&read::queries(&tables))).await;
     let failed = answer.is_err();
-    let history = read::history(answer, &tables)?;
+    let answer = answer.map_err(|(completed, error)| {
+        // PgBouncer refuses BEGIN itself in statement mode, in these words.
+        if completed == 0 && error.to_string().contains("statement pooling") {
+            return Err(claim::pooler());
+        }
+        if sql.look_failed_at_role(completed) { Err(role_refused(error, parameters, desired)) } else { Ok(error) }
+    });
+    let answer = match answer {
+        Ok(rows) => Ok(rows),
+        Err(Ok(error)) => Err(error),
+        Err(Err(failure)) => return Err(failure),
+    };
+    let history = read::history(answer, &tables, &who)?;
     if failed {
         let rollback = session::query(&connection.client, "ROLLBACK").await;
         rollback.map_err(|error| error.into_failure("looking at the database", ""))?;
     }
-    Ok((Session { connection, sql, tables }, history))
+    Ok((Session { connection, sql, tables, who }, history))
+}
+
+/// What the login needs for `database.role`.
+fn role_refused(error: SqlError, parameters: &Parameters, desired: &Desired) -> Failure {
+    let role = desired.session.role.as_deref().unwrap_or_default();
+    let cure = if error.sqlstate() == Some("42501") {
+        format!("it needs: GRANT {} TO {}", quote::identifier(role), quote::identifier(parameters.user()))
+    } else {
+        "create the role, or correct spec.database.role".to_owned()
+    };
+    error.into_failure(&format!("SET ROLE {role} (spec.database.role)"), &cure)
 }
 
 /// Takes the lock, plans again under it, and runs the plan.
@@ -172,6 +206,7 @@ async fn run(
     running: &watch::Sender<Option<Running>>,
     report: &mut Report,
 ) -> End {
+    let mut amended = Vec::new();
     loop {
         let (history, assessment) = match look_again(claim, work).await {
             Ok(seen) => seen,
@@ -182,9 +217,14 @@ async fn run(
             return End::Stopped;
         }
         if !assessment.amendments.is_empty() {
+            if amended == assessment.amendments {
+                let what = format!("the history doesn't keep what is written to it: {amended:?}");
+                return End::Failed(Failure::new(Reason::InvalidSpec, what));
+            }
             if let Err(failure) = step::amend(claim, work, &history, &assessment).await {
                 return End::Failed(failure);
             }
+            amended = assessment.amendments;
             continue;
         }
         if !assessment.findings.is_empty() || assessment.plan.steps.is_empty() {
@@ -208,9 +248,9 @@ async fn run(
 async fn look_again(claim: &Claim, work: &Work<'_>) -> Result<(History, Assessment), Failure> {
     let answer = session::query(claim.client(), &read::queries(&claim.tables)).await;
     let history = match answer {
-        Ok(rows) => read::history(Ok(rows), &claim.tables)?,
+        Ok(rows) => read::history(Ok(rows), &claim.tables, &claim.who)?,
         // Under the lock the tables are there: an absent one is no empty history.
-        Err(error) => return Err(error.into_failure("reading the history", "")),
+        Err(error) => return Err(claim.refused("reading the history", error)),
     };
     let assessment = plan::plan(work.dir, &history, work.desired);
     Ok((history, assessment))

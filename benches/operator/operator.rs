@@ -119,6 +119,6 @@ pub async fn ready_with(namespace: &str, name: &str, applied: i64) -> Instant {
         }
         panic!("the watch ended");
     };
-    let waited = tokio::time::timeout(Duration::from_secs(120), wait).await;
+    let waited = tokio::time::timeout(Duration::from_mins(2), wait).await;
     waited.unwrap_or_else(|_| panic!("{namespace}/{name} isn't Ready with {applied}: {last:#?}"))
 }

@@ -2,10 +2,12 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::output::OutputFormat;
+use crate::api::v1alpha1::parse_duration;
 use crate::telemetry::LogFormat;
 
 /// The name that the program was called by.
@@ -60,6 +62,11 @@ pub struct OperatorArgs {
     /// Watch this namespace only; may be given several times. Without it, all namespaces.
     #[arg(long = "namespace", short = 'n', value_name = "NAMESPACE")]
     pub namespaces: Vec<String>,
+
+    /// How long this process has from SIGTERM until it is killed: its pod's terminationGracePeriodSeconds. A transaction
+    /// that is still under way 10s before that is cancelled and rolled back, and runs again under the next operator.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    pub grace_period: Duration,
 
     /// Whether to wait for a lease before doing anything, so that of several replicas one works. Not supported yet.
     #[arg(

@@ -12,7 +12,7 @@ pub(super) fn run(args: OperatorArgs) -> Result<(), CliError> {
 
 /// A flag that nothing honours yet is refused: an operator that only seems to elect a leader is worse than none.
 fn options(args: OperatorArgs) -> Result<controller::Options, CliError> {
-    let OperatorArgs { mut namespaces, leader_elect, metrics_addr, health_addr } = args;
+    let OperatorArgs { mut namespaces, grace_period, leader_elect, metrics_addr, health_addr } = args;
     if leader_elect {
         return Err(CliError::NotSupportedYet {
             flag: "--leader-elect=true",
@@ -27,7 +27,7 @@ fn options(args: OperatorArgs) -> Result<controller::Options, CliError> {
     }
     namespaces.sort_unstable();
     namespaces.dedup();
-    Ok(controller::Options { namespaces, grace_period: controller::GRACE_PERIOD })
+    Ok(controller::Options { namespaces, grace_period })
 }
 
 #[cfg(test)]
@@ -35,7 +35,13 @@ mod tests {
     use super::*;
 
     fn args() -> OperatorArgs {
-        OperatorArgs { namespaces: Vec::new(), leader_elect: false, metrics_addr: None, health_addr: None }
+        OperatorArgs {
+            namespaces: Vec::new(),
+            grace_period: controller::GRACE_PERIOD,
+            leader_elect: false,
+            metrics_addr: None,
+            health_addr: None,
+        }
     }
 
     #[test]

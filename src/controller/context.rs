@@ -86,3 +86,9 @@ pub(super) fn parse_owner(text: &str) -> Option<Owner> {
     let (namespace, name) = text.split_once('/')?;
     Some(Owner { namespace: namespace.to_owned(), name: name.to_owned() })
 }
+
+/// The clock of a reconcile: everything below is given the time.
+#[allow(clippy::disallowed_methods, reason = "a reconcile is where the time comes in")]
+pub(super) fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}

@@ -93,7 +93,7 @@ mod tests {
                 snapshot: None,
                 tokens: Tokens::default(),
                 at,
-                next: Some(at + Duration::from_secs(600)),
+                next: Some(at + Duration::from_mins(10)),
                 next_secret: None,
             }),
             written: Some(Written { resource_version: "10".to_owned(), status: status(0) }),
@@ -116,7 +116,7 @@ mod tests {
             let due = due(&set(1, version), &remembered, NOTHING, now + Duration::from_secs(5));
             assert_eq!(due, Due::Rest(Some(Duration::from_secs(595))), "{version}");
         }
-        assert_eq!(due(&set(1, "10"), &remembered, NOTHING, now + Duration::from_secs(600)), Due::Look);
+        assert_eq!(due(&set(1, "10"), &remembered, NOTHING, now + Duration::from_mins(10)), Due::Look);
     }
 
     #[test]
@@ -168,7 +168,7 @@ mod tests {
         }
         assert_eq!(due(&set(1, "10"), &remembered, NOTHING, now), Due::Rest(Some(Duration::from_secs(30))));
         assert_eq!(due(&set(1, "10"), &remembered, NOTHING, now + Duration::from_secs(30)), Due::Secret);
-        assert_eq!(due(&set(1, "10"), &remembered, NOTHING, now + Duration::from_secs(600)), Due::Look);
+        assert_eq!(due(&set(1, "10"), &remembered, NOTHING, now + Duration::from_mins(10)), Due::Look);
     }
 
     #[test]

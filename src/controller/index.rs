@@ -102,8 +102,8 @@ mod tests {
         Owner { namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
-    fn maps(names: &[&str]) -> Option<SourceRef> {
-        Some(SourceRef::ConfigMaps(names.iter().map(|name| (*name).to_owned()).collect()))
+    fn maps(names: &[&str]) -> SourceRef {
+        SourceRef::ConfigMaps(names.iter().map(|name| (*name).to_owned()).collect())
     }
 
     fn named(index: &Index, map: &Owner) -> Vec<String> {
@@ -113,9 +113,9 @@ mod tests {
     #[test]
     fn a_config_map_concerns_every_set_that_names_it_in_its_namespace() {
         let mut index = Index::default();
-        index.note(&name("a", "shop"), maps(&["sql", "more"]));
-        index.note(&name("a", "till"), maps(&["sql"]));
-        index.note(&name("b", "shop"), maps(&["sql"]));
+        index.note(&name("a", "shop"), Some(maps(&["sql", "more"])));
+        index.note(&name("a", "till"), Some(maps(&["sql"])));
+        index.note(&name("b", "shop"), Some(maps(&["sql"])));
         assert_eq!(named(&index, &name("a", "sql")), ["a/shop", "a/till"]);
         assert_eq!(named(&index, &name("a", "more")), ["a/shop"]);
         assert_eq!(named(&index, &name("c", "sql")), [""; 0]);
@@ -124,8 +124,8 @@ mod tests {
     #[test]
     fn a_changed_reference_takes_the_place_of_the_old_one() {
         let mut index = Index::default();
-        index.note(&name("a", "shop"), maps(&["old"]));
-        index.note(&name("a", "shop"), maps(&["new"]));
+        index.note(&name("a", "shop"), Some(maps(&["old"])));
+        index.note(&name("a", "shop"), Some(maps(&["new"])));
         assert_eq!(named(&index, &name("a", "old")), [""; 0]);
         assert_eq!(named(&index, &name("a", "new")), ["a/shop"]);
     }
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn nothing_is_left_of_sets_that_are_gone() {
         let mut index = Index::default();
-        index.note(&name("a", "shop"), maps(&["sql"]));
+        index.note(&name("a", "shop"), Some(maps(&["sql"])));
         index.note(&name("a", "till"), Some(SourceRef::Selector(LabelSelector::default())));
         index.forget(&name("a", "shop"));
         index.forget(&name("a", "till"));

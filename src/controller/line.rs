@@ -9,7 +9,7 @@ use kube::runtime::controller::Action;
 use tokio::time::Instant;
 
 use super::{
-    context::{Context, parse_owner},
+    context::{Context, now, parse_owner},
     dereference::{self, SecretStamps},
     observe::{self, Short},
     perform::{Progress, perform},
@@ -28,12 +28,12 @@ use crate::{
         outcome::{Failure, Reason},
         plan::{self, Assessment},
     },
-    execute::{End, Report, Running, Work},
+    execute::{End, Report, Running, Shell, Work},
     source::{Content, Snapshot},
 };
 
 /// The interval of a set whose spec can't be read.
-const INTERVAL: Duration = Duration::from_secs(600);
+const INTERVAL: Duration = Duration::from_mins(10);
 
 /// One look, from what is remembered to what is to be remembered.
 pub(super) struct Line<'a> {
@@ -56,9 +56,16 @@ pub(super) struct Line<'a> {
 
 /// How a look ended: with something to say, or early because the operator is to stop.
 enum Ended {
-    Decided(Decision, Option<(History, Assessment)>),
+    Decided(Box<Conclusion>),
     Stopping,
     Gone,
+}
+
+/// What a look comes to.
+struct Conclusion {
+    decision: Decision,
+    /// What was seen of the database, if the look came so far.
+    seen: Option<(History, Assessment)>,
 }
 
 impl<'a> Line<'a> {
@@ -100,20 +107,20 @@ impl<'a> Line<'a> {
 
     /// Goes the line to its end, and says when to come back.
     pub async fn run(mut self) -> Result<Action, StatusError> {
-        match self.look().await? {
+        match Box::pin(self.look()).await? {
             Ended::Stopping | Ended::Gone => Ok(Action::await_change()),
-            Ended::Decided(decision, seen) => self.conclude(decision, seen).await,
+            Ended::Decided(conclusion) => Box::pin(self.conclude(*conclusion)).await,
         }
     }
 
     async fn look(&mut self) -> Result<Ended, StatusError> {
         let unparsed = circumstances(Occasion::Periodic, Places::One, INTERVAL);
         if self.set.spec.suspend {
-            return unseen(self.decide(Observed::Suspended, &unparsed));
+            return Ok(unseen(self.decide(Observed::Suspended, &unparsed)));
         }
         let parsed = match parse(self.set) {
             Ok(parsed) => parsed,
-            Err(invalid) => return unseen(self.decide(Observed::InvalidSpec(&Failure::from(invalid)), &unparsed)),
+            Err(invalid) => return Ok(unseen(self.decide(Observed::InvalidSpec(&Failure::from(invalid)), &unparsed))),
         };
         let places = if parsed.source.may_be_several() { Places::Several } else { Places::One };
 
@@ -121,7 +128,7 @@ impl<'a> Line<'a> {
             Ok(snapshot) => snapshot,
             Err(failure) => {
                 let circumstances = circumstances(Occasion::Periodic, places, parsed.desired.interval);
-                return unseen(self.decide(Observed::Unread(&failure), &circumstances));
+                return Ok(unseen(self.decide(Observed::Unread(&failure), &circumstances)));
             }
         };
         let occasion = self.occasion(&snapshot);
@@ -129,12 +136,12 @@ impl<'a> Line<'a> {
         let content = match &snapshot.content {
             Ok(content) => content,
             Err(failure) => {
-                return unseen(self.decide(Observed::Source(failure), &circumstances(occasion, places, interval)));
+                return Ok(unseen(self.decide(Observed::Source(failure), &circumstances(occasion, places, interval))));
             }
         };
         if let Some(wanted) = parsed.desired.digest.as_ref().filter(|wanted| **wanted != content.digest) {
             let observed = Observed::OtherDigest { wanted, found: &content.digest };
-            return unseen(self.decide(observed, &circumstances(occasion, places, interval)));
+            return Ok(unseen(self.decide(observed, &circumstances(occasion, places, interval))));
         }
 
         let reading = dereference::secrets(&self.context.client, &parsed.desired.owner.namespace, &parsed.database);
@@ -151,7 +158,7 @@ impl<'a> Line<'a> {
         let secrets = match secrets {
             Ok(secrets) => secrets,
             Err(failure) => {
-                return unseen(self.decide(Observed::Secret(&failure), &circumstances(occasion, places, interval)));
+                return Ok(unseen(self.decide(Observed::Secret(&failure), &circumstances(occasion, places, interval))));
             }
         };
         let mut stamps = secrets.stamps();
@@ -160,10 +167,12 @@ impl<'a> Line<'a> {
         let look = match look {
             Ok(look) => look,
             Err(Short::Secret(failure)) => {
-                return unseen(self.decide(Observed::Secret(&failure), &circumstances(occasion, places, interval)));
+                return Ok(unseen(self.decide(Observed::Secret(&failure), &circumstances(occasion, places, interval))));
             }
             Err(Short::Database(failure)) => {
-                return unseen(self.decide(Observed::Database(&failure), &circumstances(occasion, places, interval)));
+                return Ok(unseen(
+                    self.decide(Observed::Database(&failure), &circumstances(occasion, places, interval)),
+                ));
             }
             Err(Short::Stopping) => return Ok(Ended::Stopping),
         };
@@ -176,18 +185,20 @@ impl<'a> Line<'a> {
             return Ok(Ended::Stopping);
         }
         let take_over_from = match &decision.act {
-            Act::Nothing => return Ok(Ended::Decided(decision, Some((look.history, look.assessment)))),
+            Act::Nothing => return Ok(ended(decision, Some((look.history, look.assessment)))),
             Act::Execute { take_over_from } => take_over_from.clone(),
         };
         self.remembered.memory = decision.memory;
-        let (report, seen) = self.perform(&parsed, content, look, &decision.verdict, take_over_from.as_deref()).await;
+        let performing = self.perform(&parsed, content, look, &decision.verdict, take_over_from.as_deref());
+        let (report, seen) = Box::pin(performing).await;
         let ending = match report.end {
             End::Finished => Ending::Finished,
             End::Stopped => Ending::Stopped,
             End::Failed(failure) => Ending::Failed(failure),
         };
         let observed = Observed::Executed { ending: &ending, assessment: seen.as_ref().map(|(_, seen)| seen) };
-        Ok(Ended::Decided(self.decide(observed, &circumstances(occasion, places, interval)), seen))
+        let decision = self.decide(observed, &circumstances(occasion, places, interval));
+        Ok(ended(decision, seen))
     }
 
     fn decide(&self, observed: Observed<'_>, circumstances: &Circumstances) -> Decision {
@@ -208,19 +219,13 @@ impl<'a> Line<'a> {
 
     /// Whether this look is for a new object, spec or content. What was seen before a restart stands in the status.
     fn occasion(&self, snapshot: &Snapshot) -> Occasion {
-        let (same_spec, same_content) = match &self.remembered.look {
-            Some(look) => {
-                let before = look.snapshot.as_ref().map(|snapshot| &snapshot.content);
-                (look.generation == self.generation, before.is_some_and(|before| is_same(before, &snapshot.content)))
-            }
-            None => {
-                let digest = self.status.source.as_ref().and_then(|source| source.digest.as_deref());
-                let same = snapshot
-                    .content
-                    .as_ref()
-                    .map_or(true, |content| digest == Some(content.digest.to_string().as_str()));
-                (self.status.observed_generation == Some(self.generation), same)
-            }
+        let (same_spec, same_content) = if let Some(look) = &self.remembered.look {
+            let before = look.snapshot.as_ref().map(|snapshot| &snapshot.content);
+            (look.generation == self.generation, before.is_some_and(|before| is_same(before, &snapshot.content)))
+        } else {
+            let digest = self.status.source.as_ref().and_then(|source| source.digest.clone());
+            let same = snapshot.content.as_ref().map_or(true, |content| digest == Some(content.digest.to_string()));
+            (self.status.observed_generation == Some(self.generation), same)
         };
         if same_spec && same_content { Occasion::Periodic } else { Occasion::Change }
     }
@@ -251,11 +256,12 @@ impl<'a> Line<'a> {
             dir: &content.dir,
             source_digest: &content.digest,
             take_over_from,
+            shell: Shell::Operator,
         };
         let asked = *self.context.stop.borrow();
         let stop = self.context.registry.executing(&self.name, &self.uid, asked);
         let mut shown = Shown { line: self, content, seen: (&history, &assessment), verdict };
-        let report = perform(session, work, stop, &mut shown).await;
+        let report = Box::pin(perform(session, work, stop, &mut shown)).await;
         self.context.registry.executed(&self.name, &self.uid);
         let seen = report.history.clone().map(|history| {
             let assessment = plan::plan(&content.dir, &history, &parsed.desired);
@@ -273,18 +279,14 @@ impl<'a> Line<'a> {
             running: None,
             retries: None,
             answered: None,
-            now: whole_seconds(Timestamp::now()),
+            now: whole_seconds(now()),
         }
     }
 
     /// Says what was decided, and remembers it.
-    async fn conclude(
-        mut self,
-        decision: Decision,
-        seen: Option<(History, Assessment)>,
-    ) -> Result<Action, StatusError> {
-        let Decision { act: _, verdict, again, memory } = decision;
-        let now = Timestamp::now();
+    async fn conclude(mut self, conclusion: Conclusion) -> Result<Action, StatusError> {
+        let Conclusion { decision: Decision { act: _, verdict, again, memory }, seen } = conclusion;
+        let now = now();
         let next_retry = again.look.filter(|_| again.retry).and_then(|pause| now.checked_add(pause).ok());
         let snapshot = self.snapshot.take();
         let summary = Summary {
@@ -358,12 +360,16 @@ impl Progress for Shown<'_, '_> {
     }
 }
 
-fn unseen(decision: Decision) -> Result<Ended, StatusError> {
-    Ok(Ended::Decided(decision, None))
+fn unseen(decision: Decision) -> Ended {
+    ended(decision, None)
+}
+
+fn ended(decision: Decision, seen: Option<(History, Assessment)>) -> Ended {
+    Ended::Decided(Box::new(Conclusion { decision, seen }))
 }
 
 fn circumstances(occasion: Occasion, places: Places, interval: Duration) -> Circumstances {
-    Circumstances { occasion, places, interval, now: Timestamp::now(), chance: rand::random() }
+    Circumstances { occasion, places, interval, now: now(), chance: rand::random() }
 }
 
 /// What the status remembers from before a restart.

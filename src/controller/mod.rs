@@ -149,8 +149,8 @@ pub async fn run_until(client: Client, options: Options, shutdown: impl Future<O
 /// Reconciles in a task of its own: so that no set waits for another's work, nor falls with it.
 fn reconcile_apart(set: Arc<MigrationSet>, context: Arc<Context>) -> BoxFuture<'static, Result<Action, StatusError>> {
     async move {
-        let task = tokio::spawn(reconcile::reconcile(Arc::clone(&set), Arc::clone(&context)));
-        task.await.unwrap_or_else(|error| {
+        let mut task = Task(tokio::spawn(reconcile::reconcile(Arc::clone(&set), Arc::clone(&context))));
+        (&mut task.0).await.unwrap_or_else(|error| {
             tracing::error!(set = %name_of(&*set), %error, "a defect of Dunlin: please report it");
             let everything = Happened { source: Seen::Yes, other: Seen::Yes };
             let uid = set.metadata.uid.clone().unwrap_or_default();
@@ -159,6 +159,15 @@ fn reconcile_apart(set: Arc<MigrationSet>, context: Arc<Context>) -> BoxFuture<'
         })
     }
     .boxed()
+}
+
+/// A task that ends with whoever waits for it.
+struct Task<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// When to come back to a set whose status couldn't be written.

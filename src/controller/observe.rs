@@ -48,7 +48,7 @@ pub(super) enum Short {
 pub(super) async fn look(
     context: &Context,
     parsed: &Parsed,
-    content: &Content,
+    source: &Content,
     secrets: Secrets,
     stamps: &mut SecretStamps,
 ) -> Result<Look, Short> {
@@ -62,7 +62,7 @@ pub(super) async fn look(
         }
         other => other?,
     };
-    let assessment = plan::plan(&content.dir, &history, &parsed.desired);
+    let assessment = plan::plan(&source.dir, &history, &parsed.desired);
     let location = &parsed.desired.history;
     let recorded = history.owner.as_deref();
     let state = recorded.map_or(RecordedOwner::Absent, |owner| context.recorded_owner(owner, location));

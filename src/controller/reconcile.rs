@@ -39,7 +39,7 @@ pub(super) async fn reconcile(set: Arc<MigrationSet>, context: Arc<Context>) -> 
         Due::Look => {}
     }
     let line = Line::new(&context, &set, name.clone(), uid.clone(), remembered, happened);
-    let result = line.run().await;
+    let result = Box::pin(line.run()).await;
     if result.is_err() {
         context.registry.give_back(&name, &uid, happened);
     }

@@ -15,7 +15,7 @@ fn stamp(version: &str) -> Stamp {
     Stamp { uid: "map".to_owned(), resource_version: version.to_owned() }
 }
 
-fn set(uid: &str, source: serde_json::Value) -> MigrationSet {
+fn set(uid: &str, source: &serde_json::Value) -> MigrationSet {
     serde_json::from_value(serde_json::json!({
         "apiVersion": "dunlin.dev/v1alpha1",
         "kind": "MigrationSet",
@@ -26,11 +26,11 @@ fn set(uid: &str, source: serde_json::Value) -> MigrationSet {
 }
 
 fn by_name() -> MigrationSet {
-    set("1", serde_json::json!({"configMaps": [{"name": "sql"}]}))
+    set("1", &serde_json::json!({"configMaps": [{"name": "sql"}]}))
 }
 
 fn by_label() -> MigrationSet {
-    set("1", serde_json::json!({"configMapSelector": {"matchLabels": {"app": "shop"}}}))
+    set("1", &serde_json::json!({"configMapSelector": {"matchLabels": {"app": "shop"}}}))
 }
 
 /// A registry that knows a set, which has read these versions of these ConfigMaps.
@@ -121,7 +121,7 @@ fn what_stands_in_the_way_wakes_whom_it_blocks() {
 fn another_object_of_the_same_name_remembers_nothing_and_stops_what_ran() {
     let registry = registry(&by_name(), &[("sql", "7")]);
     let running = registry.executing(&name("shop"), "1", Stop::No);
-    registry.seen(&set("2", serde_json::json!({"configMaps": [{"name": "sql"}]})));
+    registry.seen(&set("2", &serde_json::json!({"configMaps": [{"name": "sql"}]})));
     assert_eq!(*running.borrow(), Stop::BetweenMigrations);
     assert!(registry.begin(&name("shop"), "2").0.snapshot.is_none());
     assert_eq!(*registry.executing(&name("shop"), "1", Stop::No).borrow(), Stop::BetweenMigrations);

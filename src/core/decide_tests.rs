@@ -22,7 +22,7 @@ fn periodic(now: i64) -> Circumstances {
     Circumstances {
         occasion: Occasion::Periodic,
         places: Places::One,
-        interval: Duration::from_secs(600),
+        interval: Duration::from_mins(10),
         now: at(now),
         chance: 0.5,
     }
@@ -388,6 +388,6 @@ fn desired(take_over: Option<Owner>) -> Desired {
             transaction: TransactionScope::PerMigration,
         },
         resolutions: Vec::new(),
-        interval: Duration::from_secs(600),
+        interval: Duration::from_mins(10),
     }
 }

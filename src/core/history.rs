@@ -25,6 +25,8 @@ pub struct Retrying {
     pub run: i64,
     /// Tries so far.
     pub attempts: i64,
+    /// Checksum over the section and its inputs, as of the last try.
+    pub inputs: String,
 }
 
 /// One row of `dunlin.migration`, with the run that made it what it is.

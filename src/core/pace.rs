@@ -11,11 +11,11 @@ use super::{decide::Circumstances, outcome::Reason};
 /// The first pause of a growing series.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause of a retry.
-pub const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+pub const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 /// The longest pause of a wait for a lock.
 pub const LONGEST_LOCK_PAUSE: Duration = Duration::from_secs(30);
 /// The longest pause after a status couldn't be written.
-pub const LONGEST_WRITE_PAUSE: Duration = Duration::from_secs(60);
+pub const LONGEST_WRITE_PAUSE: Duration = Duration::from_mins(1);
 /// How often a Secret is read by name while it is the Secret that may mend things.
 pub const SECRET_PAUSE: Duration = Duration::from_secs(30);
 /// The same, while an absent Secret has not been waited for long.
@@ -205,7 +205,7 @@ mod tests {
         Circumstances {
             occasion: Occasion::Periodic,
             places: Places::One,
-            interval: Duration::from_secs(600),
+            interval: Duration::from_mins(10),
             now: Timestamp::UNIX_EPOCH,
             chance,
         }
@@ -231,7 +231,7 @@ mod tests {
         let again = Pace::of(Reason::AuthenticationFailed).again(7, &circumstances(0.5));
         assert_eq!(
             again,
-            Again { look: Some(Duration::from_secs(600)), secret: Some(Duration::from_secs(30)), retry: false }
+            Again { look: Some(Duration::from_mins(10)), secret: Some(Duration::from_secs(30)), retry: false }
         );
     }
 
@@ -251,7 +251,7 @@ mod tests {
         #[test]
         fn the_interval_moves_by_a_tenth_at_most(chance in 0.0f64..=1.0) {
             let pause = Pace::Interval.again(0, &circumstances(chance)).look.expect("an interval ends");
-            prop_assert!(pause >= Duration::from_secs(540) && pause <= Duration::from_secs(660));
+            prop_assert!(pause >= Duration::from_mins(9) && pause <= Duration::from_mins(11));
         }
     }
 
@@ -261,7 +261,7 @@ mod tests {
             if reason.kind() == crate::core::outcome::Kind::Stalled {
                 assert!(!Pace::of(reason).is_a_retry(), "{reason}");
                 let again = Pace::of(reason).again(0, &circumstances(0.5));
-                assert_eq!(again.look, Some(Duration::from_secs(600)), "{reason}");
+                assert_eq!(again.look, Some(Duration::from_mins(10)), "{reason}");
             }
         }
     }

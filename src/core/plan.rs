@@ -2,12 +2,15 @@
 //!
 //! Nothing here trusts a status or a memory: the history is the only witness of what was done.
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write as _,
+};
 
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    bundle::Digest,
+    bundle::{Digest, hexadecimal},
     desired::{Action, Desired, OnChecksumDrift, OnMissing, OutOfOrder, Resolution, SessionSettings, TransactionScope},
     history::{History, Recorded, RunError, RunOutcome, State},
     migration::{Migration, MigrationDir, TransactionMode, Version},
@@ -123,6 +126,8 @@ pub enum Amendment {
     Replace {
         /// The migration that stands for others.
         version: Version,
+        /// Those others, as the history spells them.
+        replaced: Vec<Version>,
     },
     /// A person decided.
     Resolve {
@@ -143,7 +148,7 @@ pub fn plan(dir: &MigrationDir, history: &History, desired: &Desired) -> Assessm
     let recorded: HashMap<&Version, &Recorded> = history.migrations.iter().map(|row| (&row.version, row)).collect();
     let mut assessment = Assessment::default();
     let mut highest_position = None;
-    let mut replaced: Vec<&Version> = Vec::new();
+    let replaced: HashSet<&Version> = dir.migrations().iter().flat_map(|migration| migration.replaces.iter()).collect();
 
     for (position, migration) in dir.migrations().iter().enumerate() {
         let row = recorded.get(&migration.version).copied();
@@ -152,7 +157,6 @@ pub fn plan(dir: &MigrationDir, history: &History, desired: &Desired) -> Assessm
                 assessment.applied += 1;
                 highest_position = Some(position);
                 assessment.version = Some(migration.version.clone());
-                replaced.extend(&migration.replaces);
             }
             Standing::Pending => {
                 assessment.pending += 1;
@@ -164,8 +168,7 @@ pub fn plan(dir: &MigrationDir, history: &History, desired: &Desired) -> Assessm
     assessment.missing = history
         .migrations
         .iter()
-        .filter(|row| row.state.is_applied() && dir.get(&row.version).is_none() && !replaced.contains(&&row.version))
-        .filter(|row| !is_being_replaced(&row.version, dir))
+        .filter(|row| row.state.is_applied() && dir.get(&row.version).is_none() && !replaced.contains(&row.version))
         .map(|row| row.version.clone())
         .collect();
     assessment.missing.sort();
@@ -183,7 +186,7 @@ pub fn plan(dir: &MigrationDir, history: &History, desired: &Desired) -> Assessm
     find_missing(desired, &mut assessment);
     find_drift(desired, &mut assessment);
     find_out_of_order(dir, &recorded, highest_position, desired, &mut assessment);
-    find_mixed_single(desired, &mut assessment);
+    find_mixed_single(dir, desired, &mut assessment);
     find_misdirected(desired, &mut assessment);
     assessment.findings.sort_by_key(|finding| finding.reason.precedence());
     assessment
@@ -218,18 +221,12 @@ pub fn prefix_hash(text: &str, script: &Script, count: usize) -> String {
     hexadecimal(&hash.finalize())
 }
 
-/// Lower-case hexadecimal digits.
-#[must_use]
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// Why `Resume` is not offered for a run, if it isn't.
 #[must_use]
 pub fn resume_obstacle(migration: &Migration, row: &Recorded) -> Option<String> {
+    if migration.mode == TransactionMode::Transactional {
+        return Some(format!("{} is no longer marked no-transaction", migration.file));
+    }
     let done = row.run.statements_done as usize;
     let statements = &migration.up.script.statements;
     if done > 0 {
@@ -291,7 +288,7 @@ fn judge_applied(migration: &Migration, row: &Recorded, desired: &Desired, asses
 fn judge_failed(migration: Option<&Migration>, row: &Recorded, desired: &Desired, assessment: &mut Assessment) {
     match (row.mode, row.run.outcome) {
         // The run was cut off; whoever holds the lock proves what happened, and goes on or says that it can't.
-        (_, RunOutcome::Running) if migration.is_some() => {}
+        (_, RunOutcome::Running) if migration.is_some_and(|migration| migration.mode == row.mode) => {}
         (_, RunOutcome::Retrying | RunOutcome::Succeeded) => {}
         (TransactionMode::Transactional, RunOutcome::Failed | RunOutcome::Interrupted | RunOutcome::Running) => {
             // It was rolled back whole: without its file there is nothing left of it.
@@ -307,13 +304,16 @@ fn judge_failed(migration: Option<&Migration>, row: &Recorded, desired: &Desired
             }
         }
         (TransactionMode::NonTransactional, RunOutcome::Failed | RunOutcome::Interrupted | RunOutcome::Running) => {
-            if matches!(row.run.resolution, Some(Action::Retry | Action::Resume)) && migration.is_some() {
+            if row.run.resolution == Some(Action::Retry) && migration.is_some() {
                 return;
             }
             let obstacle = migration.map_or_else(
                 || Some("its file is no longer in the source".to_owned()),
                 |migration| resume_obstacle(migration, row),
             );
+            if row.run.resolution == Some(Action::Resume) && obstacle.is_none() {
+                return;
+            }
             let mut offered = vec![Action::MarkApplied, Action::MarkRolledBack];
             if migration.is_some() {
                 offered.push(Action::Retry);
@@ -353,7 +353,11 @@ fn pend(
     let applied = |version: &&Version| recorded.get(version).is_some_and(|row| row.state.is_applied());
     if !migration.replaces.is_empty() {
         if migration.replaces.iter().all(|version| applied(&version)) {
-            assessment.amendments.push(Amendment::Replace { version: migration.version.clone() });
+            let spelled = |version: &Version| recorded.get(version).map_or(version, |row| &row.version).clone();
+            assessment.amendments.push(Amendment::Replace {
+                version: spelled(&migration.version),
+                replaced: migration.replaces.iter().map(spelled).collect(),
+            });
             return;
         }
         // The old files are still in the source: they run first, and this one is recorded after them.
@@ -381,10 +385,6 @@ fn pend(
         mode: migration.mode,
         checksum: migration.up.checksum.as_str().to_owned(),
     });
-}
-
-fn is_being_replaced(version: &Version, dir: &MigrationDir) -> bool {
-    dir.migrations().iter().any(|migration| migration.replaces.contains(version))
 }
 
 fn find_missing(desired: &Desired, assessment: &mut Assessment) {
@@ -491,7 +491,7 @@ fn find_out_of_order(
     });
 }
 
-fn find_mixed_single(desired: &Desired, assessment: &mut Assessment) {
+fn find_mixed_single(dir: &MigrationDir, desired: &Desired, assessment: &mut Assessment) {
     if desired.policy.transaction == TransactionScope::PerMigration {
         return;
     }
@@ -500,6 +500,17 @@ fn find_mixed_single(desired: &Desired, assessment: &mut Assessment) {
         let message = format!(
             "spec.policy.transaction is Single, but {}_{} is marked no-transaction and can't be part of one transaction: set it to PerMigration",
             step.version, step.name
+        );
+        assessment.findings.push(Finding { reason: Reason::InvalidSpec, message, failure: None });
+    }
+    // The first file's modes are the transaction's; those of a later one would come to nothing.
+    let later = assessment.plan.steps.iter().skip(1).filter_map(|step| dir.get(&step.version));
+    let modes =
+        |migration: &&Migration| migration.up.script.own_transaction.as_ref().is_some_and(|own| !own.modes.is_empty());
+    if let Some(migration) = { later }.find(modes) {
+        let message = format!(
+            "spec.policy.transaction is Single, and the BEGIN of {} asks for a transaction of its own kind: set it to PerMigration, or let the file begin without modes",
+            migration.file
         );
         assessment.findings.push(Finding { reason: Reason::InvalidSpec, message, failure: None });
     }
@@ -660,3 +671,7 @@ impl Plan {
         Digest::from_bytes(hash.finalize().into())
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

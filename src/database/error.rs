@@ -4,7 +4,6 @@ use std::error::Error as _;
 
 use tokio_postgres::error::ErrorPosition;
 
-use super::quote;
 use crate::core::outcome::{Failure, Reason};
 
 /// A statement's error.
@@ -38,6 +37,9 @@ pub struct ServerError {
     pub position: Option<u32>,
     /// Schema, table and column, of a constraint's error.
     pub object: (Option<String>, Option<String>, Option<String>),
+    /// The driver's answers are out of step with its requests: the session's transaction has failed, and the session must
+    /// not be asked anything any more.
+    pub out_of_step: bool,
 }
 
 impl ServerError {
@@ -52,6 +54,7 @@ impl ServerError {
             context: None,
             position: None,
             object: (None, None, None),
+            out_of_step: false,
         }
     }
 }
@@ -76,6 +79,7 @@ impl From<&tokio_postgres::Error> for SqlError {
                 server.table().map(str::to_owned),
                 server.column().map(str::to_owned),
             ),
+            out_of_step: false,
         }))
     }
 }
@@ -112,6 +116,12 @@ impl SqlError {
         state.starts_with("08") || matches!(state, "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04")
     }
 
+    /// Whether the session, though open, must not be asked anything any more.
+    #[must_use]
+    pub fn is_out_of_step(&self) -> bool {
+        matches!(self, Self::Server(error) if error.out_of_step)
+    }
+
     /// Whether a quick retry within the run is worth it: somebody else's lock was in the way.
     #[must_use]
     pub fn is_lock_trouble(&self) -> bool {
@@ -124,19 +134,6 @@ impl SqlError {
         let Self::Server(error) = self else { return false };
         let (in_schema, _, column) = &error.object;
         error.sqlstate == "23502" && in_schema.as_deref() == Some(schema) && column.as_deref() == Some("set")
-    }
-
-    /// What a refused `SET ROLE` comes to: that the role isn't there, or that the login may not become it.
-    #[must_use]
-    pub fn of_role(&self, role: &str, login: &str) -> Option<Failure> {
-        let (role, login) = (quote::identifier(role), quote::identifier(login));
-        let cure = match self.sqlstate()? {
-            "22023" => format!("create it, and GRANT {role} TO {login}, or correct the name"),
-            // A right that is missing on a schema or table is the other 42501, and names neither in quotes.
-            "42501" if self.to_string().contains(&role) => format!("it needs: GRANT {role} TO {login}"),
-            _ => return None,
-        };
-        Some(Failure::new(Reason::PermissionDenied, format!("spec.database.role: {self}; {cure}")))
     }
 
     /// What the engine's own query met, for the status; `what` says what it was doing, `cure` what it needs.
@@ -169,36 +166,4 @@ fn chain(error: &tokio_postgres::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_role_that_cannot_be_taken_on_is_told_from_a_right_that_is_missing() {
-        let of = |state: &str, message: &str| {
-            let error = SqlError::Server(Box::new(ServerError::own(state, message.to_owned())));
-            error.of_role("shop owner", "shop").map(|failure| {
-                assert_eq!(failure.reason, Reason::PermissionDenied);
-                failure.message
-            })
-        };
-        assert_eq!(
-            of("22023", "role \"shop owner\" does not exist").as_deref(),
-            Some(
-                "spec.database.role: role \"shop owner\" does not exist (SQLSTATE 22023); create it, and GRANT \"shop \
-                 owner\" TO \"shop\", or correct the name"
-            )
-        );
-        assert_eq!(
-            of("42501", "permission denied to set role \"shop owner\"").as_deref(),
-            Some(
-                "spec.database.role: permission denied to set role \"shop owner\" (SQLSTATE 42501); it needs: GRANT \
-                 \"shop owner\" TO \"shop\""
-            )
-        );
-        assert_eq!(of("42501", "permission denied for schema shop owner"), None);
-        assert_eq!(of("57P01", "terminating connection"), None);
-    }
 }

@@ -43,7 +43,7 @@ pub struct Journal<'a> {
 pub struct Entry {
     /// Index in the script, from 0.
     pub index: usize,
-    /// `done`; else `intent`.
+    /// `done`; else `intent`. (`failed` is written together with the end of its run.)
     pub done: bool,
     /// Hash over all statements up to it.
     pub prefix: String,
@@ -56,7 +56,7 @@ pub struct Entry {
 pub enum Step {
     /// Done, and written down.
     Done,
-    /// The server refused it; `left` names what it left behind.
+    /// The server refused it, which is yet to be written down; `left` names what it left behind.
     Refused {
         /// The error.
         error: SqlError,
@@ -143,9 +143,13 @@ impl Journal<'_> {
         match recover::judge(self.client, alone, self.text(statement), entry.before.as_deref()).await {
             Err(error) if error.is_transient() => Step::Lost(error),
             Err(error) => Step::Unproven(format!("the catalog could not be asked: {error}")),
-            Ok(recover::Verdict::Done) => self.finish(entry.index, "done").await,
+            Ok(recover::Verdict::Done) => self.finish(entry.index).await,
             Ok(recover::Verdict::Unproven(why)) => Step::Unproven(why),
             Ok(recover::Verdict::Busy(who)) => Step::Busy(who),
+            Ok(recover::Verdict::Finish { sql }) => match self.unhurried(&sql).await {
+                Ok(()) => self.finish(entry.index).await,
+                Err(error) => self.refusal(error, None, statement),
+            },
             Ok(recover::Verdict::Again { first }) => {
                 for sql in first {
                     if let Err(error) = self.unhurried(&sql).await {
@@ -209,8 +213,16 @@ impl Journal<'_> {
             Ok(()) => Step::Done,
             Err(error) if error.is_lost_claim(&self.writer.tables.schema) || error.ends_session() => Step::Lost(error),
             Err(error) => {
-                let _ = send(self.client, "ROLLBACK").await;
-                self.refusal(error, None, statement)
+                if !error.is_out_of_step() {
+                    let _ = send(self.client, "ROLLBACK").await;
+                }
+                let position = match &error {
+                    SqlError::Server(server) => server.position.map(|position| {
+                        self.chars_before(statement.span.start) + (position as usize).saturating_sub(1)
+                    }),
+                    SqlError::Lost { .. } => None,
+                };
+                self.refusal(error, position, statement)
             }
         }
     }
@@ -237,14 +249,15 @@ impl Journal<'_> {
         let answer =
             if concurrently { self.unhurried(text).await } else { send(self.client, text).await.1.map_or(Ok(()), Err) };
         match answer {
-            Ok(()) => match recover::aftermath(self.client, alone).await {
-                Ok(None) => self.finish(index, "done").await,
+            Ok(()) if !passes_over(alone) => self.finish(index).await,
+            Ok(()) => match recover::aftermath(self.client, alone, before.as_deref()).await {
+                Ok(None) => self.finish(index).await,
                 Ok(Some(left)) => {
                     let error = SqlError::Server(Box::new(super::error::ServerError::own(
                         "55000",
                         format!("{left}; IF NOT EXISTS passed over it"),
                     )));
-                    self.finish_refused(index, error, None, Some(left)).await
+                    Step::Refused { error, position: None, left: Some(left) }
                 }
                 Err(error) => Step::Lost(error),
             },
@@ -256,8 +269,9 @@ impl Journal<'_> {
                     }),
                     SqlError::Lost { .. } => None,
                 };
-                let left = recover::aftermath(self.client, alone).await.ok().flatten();
-                self.finish_refused(index, error, position, left).await
+                // It explains the failure; what can't be seen is left out of it.
+                let left = recover::aftermath(self.client, alone, before.as_deref()).await.ok().flatten();
+                Step::Refused { error, position, left }
             }
         }
     }
@@ -291,22 +305,9 @@ impl Journal<'_> {
         session::query(self.client, &back).await.map(|_| ())
     }
 
-    async fn finish(&self, index: usize, state: &str) -> Step {
-        let row = self.writer.statement(self.migration, self.run, index, state, self.backend, None);
+    async fn finish(&self, index: usize) -> Step {
+        let row = self.writer.statement(self.migration, self.run, index, "done", self.backend, None);
         self.bookkeep(&row).await.map_or_else(Step::Lost, |()| Step::Done)
-    }
-
-    async fn finish_refused(
-        &self,
-        index: usize,
-        error: SqlError,
-        position: Option<usize>,
-        left: Option<String>,
-    ) -> Step {
-        match self.finish(index, "failed").await {
-            Step::Done => Step::Refused { error, position, left },
-            other => other,
-        }
     }
 
     /// Writes a row of ours in a transaction of its own, whatever role and path the file has set.
@@ -340,4 +341,9 @@ impl Journal<'_> {
     fn chars_before(&self, byte: usize) -> usize {
         self.migration.up.text[..byte].chars().count()
     }
+}
+
+/// `IF NOT EXISTS` succeeds over an invalid index.
+fn passes_over(alone: &Alone) -> bool {
+    matches!(alone, Alone::CreateIndexConcurrently { if_not_exists: true, .. })
 }

@@ -1,14 +1,16 @@
 //! The one place where text becomes SQL: literals and identifiers, as `quote_literal` and `quote_ident` do it.
 //!
 //! Everything goes by the simple protocol, which knows no parameters: an extended-protocol portal left open holds a
-//! snapshot, for which `CREATE INDEX CONCURRENTLY` waits. All of it is read with `standard_conforming_strings = on`.
+//! snapshot, for which `CREATE INDEX CONCURRENTLY` waits. None of it depends on `standard_conforming_strings`, which a role
+//! may have turned off, or a file before ours is read.
 
 use std::fmt::Write as _;
 
-/// `'…'`, with quotes doubled.
+/// `'…'` with quotes doubled; ` E'…'` with backslashes doubled too, if there are any.
 #[must_use]
 pub fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
+    let quoted = text.replace('\'', "''");
+    if quoted.contains('\\') { format!(" E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }
 
 /// `'…'` or `NULL`.
@@ -45,8 +47,10 @@ mod tests {
     use super::{identifier, literal, optional, text_array};
 
     #[test]
-    fn quotes_are_doubled_and_backslashes_stay() {
-        assert_eq!(literal(r"it's a \ path"), r"'it''s a \ path'");
+    fn what_is_quoted_is_read_alike_whatever_backslashes_mean() {
+        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(literal(r"it's a \ path"), r" E'it''s a \\ path'");
+        assert_eq!(literal(r"\'; DROP TABLE t; --"), r" E'\\''; DROP TABLE t; --'");
         assert_eq!(identifier("we\"ird"), "\"we\"\"ird\"");
         assert_eq!(optional(None::<&str>), "NULL");
         assert_eq!(text_array([]), "ARRAY[]::pg_catalog.text[]");

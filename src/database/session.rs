@@ -53,8 +53,11 @@ impl SessionSql {
     /// Everything of ours, for a session as the login found it. Statements end in a semicolon.
     #[must_use]
     pub fn ours(&self) -> String {
+        // A role's own defaults give way to ours, and ours to what the URL asks for.
         let mut sql = format!(
-            "{}; SET search_path = pg_catalog; SET standard_conforming_strings = on; SET client_encoding = 'UTF8'; \
+            "SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
+             SET default_transaction_deferrable = off; \
+             {}; SET search_path = pg_catalog; SET standard_conforming_strings = on; SET client_encoding = 'UTF8'; \
              SET application_name = {}; SET client_min_messages = warning; \
              SET {OWN_LOCK_TIMEOUT}; SET {OWN_STATEMENT_TIMEOUT}; SET idle_in_transaction_session_timeout = 0;",
             self.url_settings.trim_end_matches([';', ' ']),
@@ -79,7 +82,7 @@ impl SessionSql {
     #[must_use]
     pub fn reset(&self) -> String {
         format!(
-            "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; DEALLOCATE ALL; UNLISTEN *; DISCARD TEMP; {}",
+            "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; CLOSE ALL; DEALLOCATE ALL; UNLISTEN *; DISCARD TEMP; {}",
             self.ours()
         )
     }
@@ -102,9 +105,11 @@ impl SessionSql {
     #[must_use]
     pub fn bookkeeping_settings(&self, scope: &str) -> Vec<String> {
         let mut statements = vec![format!("SET {scope}SESSION AUTHORIZATION DEFAULT")];
-        if let Some(role) = &self.role {
-            statements.push(format!("SET LOCAL ROLE {role}"));
-        }
+        // A login may have a role of its own (ALTER ROLE … SET role), with which the history was made.
+        statements.push(match &self.role {
+            Some(role) => format!("SET LOCAL ROLE {role}"),
+            None => "SET LOCAL role TO DEFAULT".to_owned(),
+        });
         statements.push("SET LOCAL search_path = pg_catalog".to_owned());
         statements.push("SET LOCAL standard_conforming_strings = on".to_owned());
         statements.push(format!("SET LOCAL {OWN_LOCK_TIMEOUT}"));
@@ -112,15 +117,51 @@ impl SessionSql {
         statements
     }
 
+    /// Settings of the session that only watches. It never sets a role, and drops the login's own one: after SET ROLE one's
+    /// own session shows as `<insufficient privilege>`.
+    #[must_use]
+    pub fn watching(&self) -> String {
+        let mut sql = format!(
+            "SET ROLE NONE; SET search_path = pg_catalog; SET standard_conforming_strings = on; \
+             SET client_encoding = 'UTF8'; SET application_name = {}; SET {OWN_LOCK_TIMEOUT}; SET {OWN_STATEMENT_TIMEOUT}; \
+             SET idle_in_transaction_session_timeout = 0;",
+            quote::literal(&self.application_name)
+        );
+        if self.version_num >= 140_000 {
+            sql.push_str("SET idle_session_timeout = 0;");
+        }
+        sql
+    }
+
     /// A read-only look that leaves no setting behind, not even in a pooler's backend: one message.
     #[must_use]
     pub fn look(&self, queries: &str) -> String {
-        let role = self.role.as_ref().map_or_else(String::new, |role| format!("SET LOCAL ROLE {role};"));
-        format!(
-            "BEGIN READ ONLY; SET LOCAL search_path = pg_catalog; SET LOCAL {OWN_LOCK_TIMEOUT}; \
-             SET LOCAL {OWN_STATEMENT_TIMEOUT}; {role} {queries}; COMMIT"
-        )
+        format!("{}{queries}; COMMIT", self.look_opening().iter().fold(String::new(), |sql, next| sql + next + ";"))
     }
+
+    /// Whether a look that was through with so many statements failed at `database.role`.
+    #[must_use]
+    pub fn look_failed_at_role(&self, completed: usize) -> bool {
+        self.role.is_some() && completed + 1 == self.look_opening().len()
+    }
+
+    fn look_opening(&self) -> Vec<String> {
+        let mut statements = vec![
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY".to_owned(),
+            "SET LOCAL search_path = pg_catalog".to_owned(),
+            format!("SET LOCAL {OWN_LOCK_TIMEOUT}"),
+            format!("SET LOCAL {OWN_STATEMENT_TIMEOUT}"),
+        ];
+        statements.extend(self.role.as_ref().map(|role| format!("SET LOCAL ROLE {role}")));
+        statements
+    }
+}
+
+/// A query of our own in the middle of a user's file: names and operators in it are those of `pg_catalog`, whatever the
+/// file has set or made; nothing of the session is changed by it.
+#[must_use]
+pub fn shielded(sql: &str) -> String {
+    format!("BEGIN; SET LOCAL search_path = pg_catalog; SET LOCAL {OWN_STATEMENT_TIMEOUT}; {sql}; COMMIT")
 }
 
 /// Sends one message of our own and collects its rows, a list for each statement that returned any.
@@ -128,20 +169,33 @@ impl SessionSql {
 /// # Errors
 /// [`SqlError`]; one that took longer than [`OWN_DEADLINE`] counts as a lost connection.
 pub async fn query(client: &Client, sql: &str) -> Result<Vec<SimpleQueryRow>, SqlError> {
+    counted(client, sql).await.map_err(|(_, error)| error)
+}
+
+/// As [`query`]; an error comes with how many statements of the message were through before it.
+///
+/// # Errors
+/// As [`query`].
+pub async fn counted(client: &Client, sql: &str) -> Result<Vec<SimpleQueryRow>, (usize, SqlError)> {
+    let mut completed = 0;
     let answer = async {
         let stream = client.simple_query_raw(sql).await?;
         futures::pin_mut!(stream);
         let mut rows = Vec::new();
         while let Some(message) = stream.next().await {
-            if let SimpleQueryMessage::Row(row) = message? {
-                rows.push(row);
+            match message? {
+                SimpleQueryMessage::Row(row) => rows.push(row),
+                SimpleQueryMessage::CommandComplete(_) => completed += 1,
+                _ => {}
             }
         }
         Ok::<_, tokio_postgres::Error>(rows)
     };
     match tokio::time::timeout(OWN_DEADLINE, answer).await {
         Ok(Ok(rows)) => Ok(rows),
-        Ok(Err(error)) => Err(SqlError::from(&error)),
-        Err(_) => Err(SqlError::Lost { message: format!("no answer within {} s", OWN_DEADLINE.as_secs()) }),
+        Ok(Err(error)) => Err((completed, SqlError::from(&error))),
+        Err(_) => {
+            Err((completed, SqlError::Lost { message: format!("no answer within {} s", OWN_DEADLINE.as_secs()) }))
+        }
     }
 }

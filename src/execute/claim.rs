@@ -1,19 +1,23 @@
 //! Lock and claim: how one session comes to be the only one that writes to a set's history.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use rand::RngExt as _;
 use tokio::time::Instant;
 use tokio_postgres::Client;
 
-use super::{Session, Work};
+use super::{Session, Shell, Work};
 use crate::{
     core::{
+        bundle::hexadecimal,
         outcome::{Failure, Reason},
-        plan::hexadecimal,
     },
     database::{
         connect::{self, Connection},
+        error::SqlError,
         history::{
             Tables, layout,
             rows::{Backend, Writer},
@@ -25,6 +29,9 @@ use crate::{
 
 /// How long a lock that is held is polled for within a run; after that the reconcile waits, with the pauses of its class.
 const PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// How long a session may take to say which backend it has.
+const PROBE: Duration = Duration::from_secs(3);
 
 /// The lock is held, and every row that is written proves it.
 pub(super) struct Claim {
@@ -38,11 +45,29 @@ pub(super) struct Claim {
     /// Who runs it, and the token that proves it.
     pub by: String,
     pub token: String,
+    /// The role that reads and writes the history.
+    pub who: String,
+    /// The locks that are held.
+    keys: Vec<i64>,
+    fallen_back: AtomicBool,
 }
 
 impl Claim {
+    /// The session that executes.
     pub fn client(&self) -> &Client {
-        &self.working.client
+        if self.fallen_back.load(Ordering::Relaxed) { &self.watching.client } else { &self.working.client }
+    }
+
+    /// Ends the working session, which must not be asked anything any more, and takes its place with the watching one, so
+    /// that a failure can be written down: its backend ends, and with it the lock comes free.
+    pub async fn fall_back(&self) -> Result<(), Failure> {
+        let sql = format!("SELECT pg_catalog.pg_terminate_backend({})", self.backend.pid);
+        session::query(&self.watching.client, &sql).await.map_err(|error| super::lost("ending a session", &error))?;
+        for key in &self.keys {
+            hold(&self.watching.client, &self.watching.client, *key, "the set's lock").await?;
+        }
+        self.fallen_back.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The writer of a plan's rows.
@@ -58,6 +83,14 @@ impl Claim {
         }
     }
 
+    /// What follows from an error that a statement of ours met: the GRANT that is lacking, or that it is tried again.
+    pub fn refused(&self, what: &str, error: SqlError) -> Failure {
+        if error.sqlstate() == Some("42501") {
+            return error.into_failure(what, &format!("it needs: {}", self.tables.grants(&self.who)));
+        }
+        super::lost(what, &error)
+    }
+
     /// Gives the lock back before the connections close, so that the next run doesn't meet it.
     pub async fn release(self) {
         // A session that is gone has given it back.
@@ -67,54 +100,84 @@ impl Claim {
 
 /// Rules out a pooler in transaction mode, takes the locks, makes the tables where they are missing, and claims the set.
 pub(super) async fn take(session: Session, work: &Work<'_>) -> Result<Claim, Failure> {
-    let Session { connection: working, sql, tables } = session;
+    let Session { connection: working, sql, tables, who } = session;
     let name = super::application_name(work.desired);
     let watching = connect::connect(work.parameters, &name).await.map_err(Failure::from)?;
-    let backend = rule_out_pooler(&working.client, &watching.client).await?;
-    session::query(&working.client, &sql.ours()).await.map_err(|error| {
-        let role = work.desired.session.role.as_deref().map(quote::identifier).unwrap_or_default();
-        error.into_failure("preparing the session", &format!("if it is about database.role: GRANT {role} TO <login>"))
-    })?;
+    let pid = rule_out_pooler(&working.client, &watching.client).await?;
+    let preparing = |error: SqlError| {
+        error.into_failure("preparing the session", "check spec.database.role and the settings that the URL asks for")
+    };
+    session::query(&watching.client, &sql.watching()).await.map_err(preparing)?;
+    session::query(&working.client, &sql.ours()).await.map_err(preparing)?;
+    let backend = identify(&watching.client, pid).await?;
     let location = &work.desired.history;
-    hold(&working.client, &watching.client, lock::key(&[&location.schema, &location.set]), "the set's lock").await?;
+    let mut keys = vec![lock::key(&[&location.schema, &location.set])];
+    hold(&working.client, &watching.client, keys[0], "the set's lock").await?;
     if let Some(id) = location.lock_id {
         hold(&working.client, &watching.client, id, &format!("the lock {id} of history.lockId")).await?;
+        keys.push(id);
     }
     layout::ensure(&working.client, &tables).await?;
     let token = hexadecimal(&rand::rng().random::<[u8; 16]>());
-    let by = format!("MigrationSet {}", work.desired.owner);
-    let claim = Claim { working, watching, backend, sql, tables, by, token };
+    let by = match work.shell {
+        Shell::Operator => format!("MigrationSet {}", work.desired.owner),
+        Shell::Hand => "dunlin by hand".to_owned(),
+    };
+    let claim =
+        Claim { working, watching, backend, sql, tables, by, token, who, keys, fallen_back: AtomicBool::new(false) };
     write_claim(&claim, work).await?;
     Ok(claim)
 }
 
 /// While the watching connection is inside BEGIN, its backend must not be the working connection's, and the working one's
-/// must stay the same: behind a pooler in transaction mode two clients get the same backend, and both hold its lock.
-async fn rule_out_pooler(working: &Client, watching: &Client) -> Result<Backend, Failure> {
+/// must stay the same: behind a pooler in transaction mode two clients get the same backend, and both hold its lock. In
+/// a pool of one backend the working connection even has to wait for the watching one's COMMIT. Returns the backend.
+async fn rule_out_pooler(working: &Client, watching: &Client) -> Result<i32, Failure> {
     const PID: &str = "SELECT pg_catalog.pg_backend_pid()";
-    let looking = |error: crate::database::error::SqlError| error.into_failure("looking for a pooler", "");
+    let looking = |error: SqlError| error.into_failure("looking for a pooler", "");
     let pid = |rows: Vec<tokio_postgres::SimpleQueryRow>| {
         rows.first().and_then(|row| row.get(0)).and_then(|text| text.parse::<i32>().ok()).unwrap_or_default()
     };
     let first = pid(session::query(working, PID).await.map_err(looking)?);
+    let mut waits = 0;
     for _ in 0..3 {
         let other = pid(session::query(watching, &format!("BEGIN; {PID}")).await.map_err(looking)?);
-        let now = pid(session::query(working, PID).await.map_err(looking)?);
+        let mut asking = std::pin::pin!(session::query(working, PID));
+        let answer = tokio::time::timeout(PROBE, &mut asking).await;
         session::query(watching, "COMMIT").await.map_err(looking)?;
-        if now != first || other == now {
-            return Err(Failure::new(
-                Reason::PoolerNotSupported,
-                "the database is reached through a pooler in transaction mode, which shares a session's locks among its \
-                 clients: point the Secret past the pooler (spec.database.directSecretRef is for that), or use a pool in \
-                 session mode. Nothing was run",
-            ));
+        let now = if let Ok(now) = answer {
+            pid(now.map_err(looking)?)
+        } else {
+            // It had to wait for the other's backend; or the server is slow, once.
+            waits += 1;
+            pid(asking.await.map_err(looking)?)
+        };
+        if waits > 1 || now != first || other == now {
+            return Err(pooler());
         }
     }
+    Ok(first)
+}
+
+/// The sentence of `PoolerNotSupported`.
+pub(super) fn pooler() -> Failure {
+    Failure::new(
+        Reason::PoolerNotSupported,
+        "the database is reached through a pooler in transaction or statement mode, which shares a session's locks among its clients: \
+         point the Secret past the pooler (spec.database.directSecretRef is for that), or use a pool in session mode. \
+         Nothing was run",
+    )
+}
+
+/// The working session, as the server knows it: process ids come again.
+async fn identify(watching: &Client, pid: i32) -> Result<Backend, Failure> {
     let sql =
-        format!("SELECT a.backend_start::pg_catalog.text FROM pg_catalog.pg_stat_activity AS a WHERE a.pid = {first}");
-    let rows = session::query(watching, &sql).await.map_err(looking)?;
+        format!("SELECT a.backend_start::pg_catalog.text FROM pg_catalog.pg_stat_activity AS a WHERE a.pid = {pid}");
+    let rows = session::query(watching, &sql)
+        .await
+        .map_err(|error| error.into_failure("looking for the working session", ""))?;
     let start = rows.first().and_then(|row| row.get(0)).unwrap_or("-infinity").to_owned();
-    Ok(Backend { pid: first, start })
+    Ok(Backend { pid, start })
 }
 
 async fn hold(working: &Client, watching: &Client, key: i64, what: &str) -> Result<(), Failure> {
@@ -135,40 +198,42 @@ async fn hold(working: &Client, watching: &Client, key: i64, what: &str) -> Resu
     }
 }
 
-/// Writes a fresh token into the set's row, in a commit of its own, unless another owner stands there.
+/// Writes a fresh token into the set's row, in a commit of its own, unless another owner stands there. By hand no owner
+/// is written, and none is in the way.
 async fn write_claim(claim: &Claim, work: &Work<'_>) -> Result<(), Failure> {
     let location = &work.desired.history;
-    let owner = work.desired.owner.to_string();
-    let mut owners = vec![owner.as_str()];
+    let owner = match work.shell {
+        Shell::Operator => Some(work.desired.owner.to_string()),
+        Shell::Hand => None,
+    };
+    let mut owners: Vec<&str> = owner.as_deref().into_iter().collect();
     owners.extend(work.take_over_from);
+    let may = match work.shell {
+        Shell::Operator => format!("s.owner IS NULL OR s.owner = ANY ({})", quote::text_array(owners)),
+        Shell::Hand => "true".to_owned(),
+    };
     let table = claim.tables.table("set");
     let sql = format!(
         "INSERT INTO {table} AS s (name, owner, session, backend_pid, backend_start, lock_key, lock_id, layout, claimed_at) \
          VALUES ({name}, {owner}, {token}, {pid}, {start}, {key}, {id}, {layout}, pg_catalog.clock_timestamp()) \
-         ON CONFLICT (name) DO UPDATE SET owner = EXCLUDED.owner, session = EXCLUDED.session, backend_pid = EXCLUDED.backend_pid, \
-         backend_start = EXCLUDED.backend_start, lock_key = EXCLUDED.lock_key, lock_id = EXCLUDED.lock_id, \
-         layout = EXCLUDED.layout, claimed_at = EXCLUDED.claimed_at \
-         WHERE s.owner IS NULL OR s.owner = ANY ({owners}) RETURNING s.owner; \
-         SELECT s.owner FROM {table} AS s WHERE s.name = {name}",
+         ON CONFLICT (name) DO UPDATE SET owner = COALESCE(EXCLUDED.owner, s.owner), session = EXCLUDED.session, \
+         backend_pid = EXCLUDED.backend_pid, backend_start = EXCLUDED.backend_start, lock_key = EXCLUDED.lock_key, \
+         lock_id = EXCLUDED.lock_id, layout = EXCLUDED.layout, claimed_at = EXCLUDED.claimed_at WHERE {may}; \
+         SELECT s.session = {token}, s.owner FROM {table} AS s WHERE s.name = {name}",
         name = claim.tables.set_literal(),
-        owner = quote::literal(&owner),
+        owner = quote::optional(owner.as_ref()),
         token = quote::literal(&claim.token),
         pid = claim.backend.pid,
         start = quote::literal(&claim.backend.start),
         key = lock::key(&[&location.schema, &location.set]),
         id = quote::number(location.lock_id),
         layout = layout::LAYOUT,
-        owners = quote::text_array(owners.iter().copied()),
     );
-    let rows = session::query(claim.client(), &sql).await.map_err(|error| {
-        error.into_failure(
-            "claiming the set",
-            &format!("it needs: GRANT ALL ON ALL TABLES IN SCHEMA {} TO <login>", quote::identifier(&location.schema)),
-        )
-    })?;
-    match rows.last().and_then(|row| row.get(0)) {
-        Some(recorded) if recorded == owner => Ok(()),
-        recorded => Err(conflict(&location.set, recorded.unwrap_or("another owner"))),
+    let rows = session::query(claim.client(), &sql).await.map_err(|error| claim.refused("claiming the set", error))?;
+    let row = rows.last();
+    match row.and_then(|row| row.get(0)) {
+        Some("t") => Ok(()),
+        _ => Err(conflict(&location.set, row.and_then(|row| row.get(1)).unwrap_or("another owner"))),
     }
 }
 

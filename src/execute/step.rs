@@ -1,6 +1,6 @@
 //! One step of a plan: run it, and write down how it went.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use rand::RngExt as _;
 use tokio::sync::watch;
@@ -62,10 +62,10 @@ pub(super) async fn amend(
                     sql.push_str(&writer.store_down(migration, version.as_str()));
                 }
             }
-            Amendment::Replace { version } => {
+            Amendment::Replace { version, replaced } => {
                 if let Some(migration) = work.dir.get(version) {
                     let inputs = plan::inputs(migration, &work.desired.session);
-                    sql.push_str(&writer.replace(migration, version.as_str(), &inputs));
+                    sql.push_str(&writer.replace(migration, version.as_str(), replaced, &inputs));
                 }
             }
             Amendment::Resolve { version, run, action, by } => match (action, work.dir.get(version)) {
@@ -79,7 +79,7 @@ pub(super) async fn amend(
         }
     }
     sql.push_str("COMMIT");
-    write(claim, &sql).await.map_err(|error| lost("amending the history", &error))
+    write(claim, &sql).await.map_err(|error| claim.refused("amending the history", error))
 }
 
 /// Runs the steps in order, until one doesn't go through.
@@ -95,12 +95,13 @@ pub(super) async fn run_plan(
     let writer = claim.writer(work, Some(plan.digest().to_string()), next_batch(history));
     let single = work.desired.policy.transaction == TransactionScope::Single;
     let mut committed = applied.len();
+    let known: HashMap<&Version, &Recorded> = history.migrations.iter().map(|row| (&row.version, row)).collect();
     for (index, planned) in plan.steps.iter().enumerate() {
         if *stop.borrow() != Stop::No && (!single || index == 0) {
             return Ended::Stopped;
         }
         let Some(migration) = work.dir.get(&planned.version) else { continue };
-        let recorded = history.migrations.iter().find(|row| row.version == planned.version);
+        let recorded = known.get(&planned.version).copied();
         let attempt = Step {
             claim,
             writer: &writer,
@@ -153,7 +154,8 @@ impl Step<'_> {
     ) -> Ended {
         let retrying = history.retrying.iter().find(|run| run.version == self.migration.version);
         let row = retrying.map_or(RunRow::New("apply"), |run| RunRow::Existing(run.run));
-        let mut attempts = retrying.map_or(0, |run| run.attempts);
+        // Another text is another attempt, which is counted from the start.
+        let mut attempts = retrying.filter(|run| run.inputs == self.inputs).map_or(0, |run| run.attempts);
         let settings = &work.desired.session;
         let mut tries_left = settings.lock_retries;
         loop {
@@ -173,7 +175,7 @@ impl Step<'_> {
             if refusal.error.ends_session() {
                 return Ended::Failed(self.lost_under_way(&refusal.error));
             }
-            if let Err(failure) = self.roll_back().await {
+            if let Err(failure) = self.roll_back_from(&refusal.error).await {
                 return Ended::Failed(failure);
             }
             if ended.cancelled && refusal.error.sqlstate() == Some("57014") {
@@ -211,15 +213,12 @@ impl Step<'_> {
                         wrong.error.message
                     ),
                 )),
-                Err(error) => Ended::Failed(lost("writing down a run that is tried again", &error)),
+                Err(error) => Ended::Failed(self.claim.refused("writing down a run that is tried again", error)),
             };
         }
         if refusal.error.sqlstate() == Some("42501") && matches!(refusal.part, Part::Opening | Part::Closing) {
-            let schema = &self.claim.tables.schema;
-            return Ended::Failed(refusal.error.clone().into_failure(
-                "writing the history with a migration",
-                &format!("grant the login what it needs in schema {schema}; the migration was rolled back"),
-            ));
+            let what = format!("writing the history with {}, which was rolled back", self.migration.file);
+            return Ended::Failed(self.claim.refused(&what, refusal.error.clone()));
         }
         let sql =
             self.writer.record(self.migration, &self.version, &self.inputs, row, attempts, Outcome::Failed(&wrong));
@@ -233,7 +232,7 @@ impl Step<'_> {
     ) -> Ended {
         let begun = match self.begin_journal().await {
             Ok(begun) => begun,
-            Err(error) => return Ended::Failed(lost("opening the journal", &error)),
+            Err(error) => return Ended::Failed(self.claim.refused("opening the journal", error)),
         };
         let Begun { run, attempts, entries } = begun;
         let journal = Journal {
@@ -257,10 +256,10 @@ impl Step<'_> {
                 return Ended::Failed(lost("preparing the session of a no-transaction migration", &error));
             }
             let refusal = Refusal { part: Part::Opening, position: None, error };
-            return self.fail(run, attempts, &refusal, None).await;
+            return self.fail(run, attempts, None, &refusal, None).await;
         }
         for index in done..self.migration.up.script.statements.len() {
-            if *stop.borrow() != Stop::No && index > done {
+            if *stop.borrow() == Stop::CancelTransaction && index > done {
                 // The journal says how far it came; whoever comes next goes on from there.
                 return Ended::Stopped;
             }
@@ -278,10 +277,8 @@ impl Step<'_> {
             match supervise(self.claim, stop, running, false, under_way).await.value {
                 journal::Step::Done => {}
                 journal::Step::Lost(error) => {
-                    return Ended::Failed(lost(
-                        "a no-transaction migration was cut off; its journal says how far it came",
-                        &error,
-                    ));
+                    let what = "a no-transaction migration was cut off; its journal says how far it came";
+                    return Ended::Failed(self.claim.refused(what, error));
                 }
                 journal::Step::Busy(who) => {
                     return Ended::Failed(Failure::new(
@@ -292,7 +289,7 @@ impl Step<'_> {
                 journal::Step::Unproven(why) => return self.interrupt(run, attempts, index, &why).await,
                 journal::Step::Refused { error, position, left } => {
                     let refusal = Refusal { part: Part::Statement(index), position, error };
-                    return self.fail(run, attempts, &refusal, left.as_deref()).await;
+                    return self.fail(run, attempts, Some(index), &refusal, left.as_deref()).await;
                 }
             }
         }
@@ -304,7 +301,7 @@ impl Step<'_> {
             self.writer.record(self.migration, &self.version, &self.inputs, existing, attempts, Outcome::Succeeded);
         match write(self.claim, &sql).await {
             Ok(()) => Ended::Through,
-            Err(error) => Ended::Failed(lost("writing down a migration that is done", &error)),
+            Err(error) => Ended::Failed(self.claim.refused("writing down a migration that is done", error)),
         }
     }
 
@@ -350,8 +347,17 @@ impl Step<'_> {
         Ok(Begun { run, attempts: 1, entries })
     }
 
-    async fn fail(&self, run: i64, attempts: i64, refusal: &Refusal, left: Option<&str>) -> Ended {
-        if let Err(failure) = self.roll_back().await {
+    /// The statement's row, the run's and the migration's say it in one commit: a crash between them would leave an intent,
+    /// and what the server has refused would run again.
+    async fn fail(
+        &self,
+        run: i64,
+        attempts: i64,
+        index: Option<usize>,
+        refusal: &Refusal,
+        left: Option<&str>,
+    ) -> Ended {
+        if let Err(failure) = self.roll_back_from(&refusal.error).await {
             return Ended::Failed(failure);
         }
         if refusal.error.is_lost_claim(&self.claim.tables.schema) {
@@ -371,7 +377,10 @@ impl Step<'_> {
             attempts,
             Outcome::Failed(&wrong),
         );
-        self.recorded(&sql).await
+        let statement = index.map_or_else(String::new, |index| {
+            self.writer.statement(self.migration, run, index, "failed", &self.claim.backend, None) + ";"
+        });
+        self.recorded(&format!("BEGIN; {statement}{sql}; COMMIT")).await
     }
 
     async fn interrupt(&self, run: i64, attempts: i64, index: usize, why: &str) -> Ended {
@@ -397,8 +406,15 @@ impl Step<'_> {
                 tracing::warn!(version = %self.migration.version, name = self.migration.name, set = self.claim.tables.set, "failed");
                 Ended::Recorded
             }
-            Err(error) => Ended::Failed(lost("writing down a failure", &error)),
+            Err(error) => Ended::Failed(self.claim.refused("writing down a failure", error)),
         }
+    }
+
+    async fn roll_back_from(&self, error: &SqlError) -> Result<(), Failure> {
+        if error.is_out_of_step() {
+            self.claim.fall_back().await?;
+        }
+        self.roll_back().await
     }
 
     /// Leaves a transaction that failed, and brings the session back.

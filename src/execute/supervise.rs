@@ -1,6 +1,9 @@
 //! What goes on beside a statement under way: who is in its way, and whether it is asked to stop.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use tokio::{sync::watch, time::MissedTickBehavior};
 
@@ -18,7 +21,7 @@ pub(super) struct Supervised<T> {
 }
 
 /// Awaits `future`, which uses the working connection; meanwhile fills in `blocked_by`, and cancels what runs when asked
-/// to (and `cancels` allows it).
+/// to (and `cancels` allows it). A watching connection that answers no more holds nothing up.
 pub(super) async fn supervise<T>(
     claim: &Claim,
     stop: &mut watch::Receiver<Stop>,
@@ -26,25 +29,29 @@ pub(super) async fn supervise<T>(
     cancels: bool,
     future: impl Future<Output = T>,
 ) -> Supervised<T> {
-    let mut future = pin!(future);
-    let mut looks = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut cancelled = false;
-    let mut stop_is_open = true;
-    loop {
-        tokio::select! {
-            biased;
-            value = &mut future => return Supervised { value, cancelled },
-            changed = stop.changed(), if stop_is_open => {
-                stop_is_open = changed.is_ok();
-            }
-            _ = looks.tick() => show_blockers(claim, running).await,
+    let cancelled = AtomicBool::new(false);
+    let looking = async {
+        let mut looks = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            show_blockers(claim, running).await;
         }
-        if cancels && !cancelled && *stop.borrow() == Stop::CancelTransaction {
-            cancelled = true;
+    };
+    let cancelling = async {
+        // A sender that is gone can't ask for anything any more.
+        if cancels && stop.wait_for(|stop| *stop == Stop::CancelTransaction).await.is_ok() {
+            cancelled.store(true, Ordering::Relaxed);
             // One that doesn't arrive leaves the transaction to the process's end, which rolls it back too.
             let _ = claim.working.cancel().await;
         }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        biased;
+        value = future => Supervised { value, cancelled: cancelled.into_inner() },
+        () = looking => unreachable!("looking goes on for ever"),
+        () = cancelling => unreachable!("once it has cancelled, it waits"),
     }
 }
 

@@ -141,8 +141,8 @@ fn unpack(map_name: &str, map: ConfigMap, left: &mut usize, files: &mut Vec<Bund
 /// The name and the unpacked bytes of the file that a key holds.
 fn file(key: &str, bytes: Vec<u8>, left: usize) -> Result<(String, Vec<u8>), String> {
     let (name, bytes) = match key.strip_suffix(".gz") {
-        Some(name) if name.ends_with(".sql") => (name, gunzip(&bytes, left.min(FILE_BYTES))?),
-        _ if key.ends_with(".sql") => (key, bytes),
+        Some(name) if is_sql(name) => (name, gunzip(&bytes, left.min(FILE_BYTES))?),
+        _ if is_sql(key) => (key, bytes),
         _ => {
             return Err("no migration file: name it <version>_<name>.sql (or .sql.gz), or keep it elsewhere".to_owned());
         }
@@ -151,6 +151,11 @@ fn file(key: &str, bytes: Vec<u8>, left: usize) -> Result<(String, Vec<u8>), Str
         return Err(format!("with it, the files of this set hold more than {} MiB", SET_BYTES >> 20));
     }
     Ok((name.to_owned(), bytes))
+}
+
+/// Names are taken as they are written: `.SQL` is no migration file.
+fn is_sql(name: &str) -> bool {
+    name.strip_suffix(".sql").is_some()
 }
 
 /// Unpacks at most `cap` bytes, so that a small file can't fill the memory.

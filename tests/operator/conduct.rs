@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dunlin::{api::v1alpha1::MigrationSet, controller};
+use dunlin::{
+    api::v1alpha1::{FailureStatus, MigrationSet},
+    controller,
+};
 use k8s_openapi::api::{core::v1::ConfigMap, events::v1::Event};
 use kube::{
     Api,
@@ -35,8 +38,10 @@ async fn gate(url: &str) -> Client {
     client
 }
 
+/// It stands at the gate: what was shown of the migration before it is over.
 fn is_running(set: &MigrationSet) -> bool {
-    set.status.as_ref().is_some_and(|status| status.running.is_some())
+    let running = set.status.as_ref().and_then(|status| status.running.as_ref());
+    running.is_some_and(|running| running.version.as_deref() == Some("002"))
 }
 
 /// P20: one set's long migration is shown, and another set doesn't wait for it.
@@ -145,6 +150,54 @@ async fn an_operator_that_is_stopped_leaves_no_failure_behind() {
     shop.close().await;
 }
 
+/// A statement outside of a transaction is left to end: the operator leaves with its grace, and the next one finds what
+/// the server made of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_outside_of_a_transaction_outlives_the_operator() {
+    let mut shop = Shop::closed().await;
+    shop.ask("CREATE TABLE busy (id int)").await;
+    let (reader, connection) = tokio_postgres::connect(&shop.url, NoTls).await.expect("the database answers");
+    tokio::spawn(connection);
+    reader.batch_execute("BEGIN; INSERT INTO busy VALUES (1)").await.expect("it can be written");
+    let index = "-- migrate: no-transaction\nCREATE INDEX CONCURRENTLY busy_id ON busy (id);\n";
+    shop.files("sql", &[USERS, ("002_index.sql", index), AFTER]).await;
+    shop.apply(json!({})).await;
+    let client = kubernetes().client().await;
+    let operator = Operator::start(client, &shop.namespace, Duration::from_secs(3));
+    shop.until_that("shop", "it runs", is_running).await;
+    operator.stop().await;
+    let left = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY busy_id%' AND state = 'active'";
+    assert_eq!(shop.ask(left).await, "1", "the statement goes on without it");
+    shop.start_operator().await;
+    shop.until("WaitingForLock").await;
+    drop(reader);
+    let set = shop.until("UpToDate").await;
+    assert_eq!(applied(&set), 3);
+    let valid = "SELECT indisvalid::text FROM pg_index WHERE indexrelid = 'busy_id'::regclass";
+    assert_eq!(shop.ask(valid).await, "true");
+    shop.close().await;
+}
+
+/// An object that was deleted while it ran, and made again under its name, gets a status of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_made_again_under_its_name_is_another_set() {
+    let shop = Shop::open().await;
+    let gate = gate(&shop.url).await;
+    shop.files("sql", &[USERS, GATED, AFTER]).await;
+    shop.apply(json!({"policy": {"lockTimeout": "0s"}})).await;
+    shop.until_that("shop", "it runs", is_running).await;
+    shop.sets().delete("shop", &DeleteParams::default()).await.expect("nothing holds it");
+    shop.apply(json!({"policy": {"lockTimeout": "0s"}})).await;
+    let again = shop.sets().get("shop").await.expect("it is there again").metadata.uid;
+    drop(gate);
+    shop.until("UpToDate").await;
+    let seen = shop.seen.lock().expect("nobody panicked").clone();
+    let first = seen.iter().filter(|set| set.metadata.uid == again).find_map(ready).expect("it has a status");
+    assert_eq!(first.1, "Checking", "what was left of the first one wasn't written to the second");
+    assert_eq!(shop.ask("SELECT count(*) FROM dunlin.run").await, "3", "nothing ran twice");
+    shop.close().await;
+}
+
 /// A restart finds everything as it was, and writes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_operator_leaves_a_ready_set_alone() {
@@ -198,7 +251,7 @@ async fn a_forged_status_is_put_right() {
     let honest = shop.until("UpToDate").await.status.expect("a status");
     let mut forged = honest.clone();
     forged.applied.get_or_insert_default().count = 99;
-    forged.failure = Some(Default::default());
+    forged.failure = Some(FailureStatus::default());
     forged.conditions[0].status = "False".to_owned();
     forged.conditions[0].reason = "Forged".to_owned();
     let mut extra = forged.conditions[0].clone();
@@ -207,8 +260,8 @@ async fn a_forged_status_is_put_right() {
     let patch = json!({
         "apiVersion": "dunlin.dev/v1alpha1", "kind": "MigrationSet", "metadata": {"name": "shop"}, "status": forged,
     });
-    let forger = PatchParams::apply("forger").force();
-    shop.sets().patch_status("shop", &forger, &Patch::Apply(&patch)).await.expect("an admin may forge");
+    let another = PatchParams::apply("forger").force();
+    shop.sets().patch_status("shop", &another, &Patch::Apply(&patch)).await.expect("an admin may forge");
     let right = |set: &MigrationSet| set.status.as_ref() == Some(&honest);
     shop.until_that("shop", "the forgery is gone", right).await;
     let gone = json!({"status": null});
@@ -314,6 +367,51 @@ async fn a_secret_appears_nowhere() {
         }
     }
     shop.close().await;
+}
+
+/// The log holds no password either, and SIGTERM ends the process well.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_the_process_holds_no_secret() {
+    const PASSWORD: &str = "hunter2-is-secret";
+    let shop = Shop::closed().await;
+    let folder = tempfile::tempdir().expect("a temp folder");
+    let log = folder.path().join("log");
+    let operator = std::process::Command::new(env!("CARGO_BIN_EXE_dunlin"))
+        .args(["operator", "--log-level", "debug", "--namespace", &shop.namespace])
+        .env("KUBECONFIG", kubernetes().kubeconfig())
+        .stderr(std::fs::File::create(&log).expect("a file"))
+        .spawn()
+        .expect("the binary runs");
+    let mut operator = Process(operator);
+    let url = shop.url.replace(&userinfo(&shop.url), &format!("nobody:{PASSWORD}"));
+    shop.secret("db", &[("uri", &url)]).await;
+    shop.files("sql", &[USERS]).await;
+    shop.apply(json!({})).await;
+    shop.until("AuthenticationFailed").await;
+    shop.secret("db", &[("uri", &shop.url)]).await;
+    shop.annotate("dunlin.dev/reconcile", "again").await;
+    shop.until("UpToDate").await;
+    let ended = std::process::Command::new("kill").arg(operator.0.id().to_string()).status().expect("kill runs");
+    assert!(ended.success());
+    let status = tokio::task::spawn_blocking(move || operator.0.wait()).await.expect("no panic").expect("it ended");
+    assert!(status.success(), "{status}");
+    let text = std::fs::read_to_string(&log).expect("the log is text");
+    assert!(text.contains("AuthenticationFailed"), "{text}");
+    for secret in [PASSWORD, &crate::support::postgres().about().password] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    shop.close().await;
+}
+
+/// A process that ends with the test, however that ends.
+struct Process(std::process::Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It has ended when all went well.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn userinfo(url: &str) -> String {

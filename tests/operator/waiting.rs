@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dunlin::api::v1alpha1::MigrationSet;
+use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 
 use crate::{
@@ -13,6 +14,8 @@ use crate::{
 
 const USERS: (&str, &str) = ("001_users.sql", "CREATE TABLE users (id int PRIMARY KEY, name text);");
 const ORDERS: (&str, &str) = ("002_orders.sql", "CREATE TABLE orders (id int PRIMARY KEY);");
+
+type Files = &'static [(&'static str, &'static str)];
 
 fn is_true(set: &MigrationSet, name: &str) -> bool {
     condition(set, name).is_some_and(|(status, _, _)| status == "True")
@@ -82,7 +85,7 @@ async fn content_with_another_digest_is_waited_for() {
 async fn what_is_no_migration_directory_is_refused_with_its_place() {
     let shop = Shop::open().await;
     shop.apply(json!({})).await;
-    let table: [(&str, &[(&str, &str)], &str); 5] = [
+    let table: [(&str, Files, &str); 5] = [
         ("InvalidSource", &[USERS, ("README.md", "read me")], "ConfigMap sql, key README.md"),
         ("InvalidSource", &[USERS, ("users.sql", "SELECT 1;")], "users.sql"),
         ("InvalidSource", &[USERS, ("002_orders.sql", "-- migrate: sideways\nSELECT 1;")], "002_orders.sql:1"),
@@ -209,12 +212,36 @@ async fn a_history_has_one_owner_until_it_is_gone() {
     shop.apply_as("second", second).await;
     let set = shop.until_of("second", "Conflict").await;
     assert!(message(&set).contains(&format!("{}/shop", shop.namespace)), "{}", message(&set));
-    shop.sets().delete("shop", &Default::default()).await.expect("it is deleted");
+    shop.sets().delete("shop", &DeleteParams::default()).await.expect("it is deleted");
     shop.until_of("second", "UpToDate").await;
     assert_eq!(
         shop.ask("SELECT owner FROM dunlin.set WHERE name = 'shared'").await,
         format!("{}/second", shop.namespace)
     );
+    shop.close().await;
+}
+
+/// M32: two sets that come at one moment don't both run.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_sets_on_one_history_one_is_first() {
+    let mut shop = Shop::closed().await;
+    shop.files("sql", &[USERS, ORDERS]).await;
+    for name in ["one", "two"] {
+        shop.apply_as(name, json!({"history": {"set": "shared"}})).await;
+    }
+    shop.start_operator().await;
+    let decided = eventually("one of them has it", LIMIT, async || {
+        let mut reasons = Vec::new();
+        for name in ["one", "two"] {
+            let set = shop.sets().get(name).await.map_err(|error| error.to_string())?;
+            reasons.push(condition(&set, "Ready").map(|(_, reason, _)| reason).unwrap_or_default());
+        }
+        reasons.sort();
+        if reasons == ["Conflict", "UpToDate"] { Ok(reasons) } else { Err(reasons.join(" ")) }
+    })
+    .await;
+    assert_eq!(decided.len(), 2);
+    assert_eq!(shop.ask("SELECT count(*) FROM dunlin.run").await, "2", "nothing ran twice");
     shop.close().await;
 }
 
@@ -281,7 +308,7 @@ async fn each_change_of_the_reason_is_an_event() {
     shop.until("UpToDate").await;
     let events: kube::Api<Event> = kube::Api::namespaced(shop.client.clone(), &shop.namespace);
     let told = eventually("the events are told", Duration::from_secs(10).min(LIMIT), async || {
-        let list = events.list(&Default::default()).await.map_err(|error| error.to_string())?;
+        let list = events.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
         let told: Vec<(String, String)> = list
             .items
             .into_iter()

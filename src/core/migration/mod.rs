@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use sha2::{Digest as _, Sha256};
 
+pub use super::sql::TransactionMode;
 pub use version::{Version, VersionKind, split_file_name};
 
 use super::{bundle::hexadecimal, sql::Script};
@@ -13,15 +14,6 @@ use super::{bundle::hexadecimal, sql::Script};
 /// SHA-256 of an up section with its line endings normalized: 64 hexadecimal digits in the history and in messages.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Checksum(String);
-
-/// Whether a migration runs inside one transaction with its history row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TransactionMode {
-    /// One transaction holds the file and its history row.
-    Transactional,
-    /// `-- migrate: no-transaction`: statement by statement, journaled.
-    NonTransactional,
-}
 
 /// One way of a migration: the bytes between its markers, and where they stand in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]

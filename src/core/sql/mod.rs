@@ -25,7 +25,14 @@ pub use classify::{Alone, Kind, QualifiedName, SessionEffect};
 pub(crate) use scan::{Found, Next, scan};
 pub use split::Problem;
 
-use super::migration::TransactionMode;
+/// Whether a migration runs inside one transaction with its history row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionMode {
+    /// One transaction holds the file and its history row.
+    Transactional,
+    /// `-- migrate: no-transaction`: statement by statement, journaled.
+    NonTransactional,
+}
 
 /// A section split into statements; empty statements are not in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

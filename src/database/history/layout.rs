@@ -51,14 +51,46 @@ pub async fn ensure(client: &Client, tables: &Tables) -> Result<(), Failure> {
 /// Whether the tables are there, in a layout that we know.
 async fn check(client: &Client, tables: &Tables) -> Result<bool, Failure> {
     let sql = format!(
-        "SELECT pg_catalog.obj_description(pg_catalog.to_regclass({})::pg_catalog.oid, 'pg_class')",
+        "SELECT {}, pg_catalog.to_regclass({}) IS NOT NULL, current_user",
+        mark_sql(tables),
         quote::literal(&tables.table("set"))
     );
-    let rows = session::query(client, &sql)
-        .await
-        .map_err(|error| error.into_failure(&format!("looking for schema {}", tables.schema), "grant USAGE on it"))?;
-    let Some(comment) = rows.first().and_then(|row| row.get(0)) else { return Ok(false) };
-    match comment.strip_prefix(MARK).and_then(|layout| layout.parse::<i32>().ok()) {
+    let rows = session::query(client, &sql).await;
+    let rows = match rows {
+        Ok(rows) => rows,
+        Err(error) => {
+            let schema = quote::identifier(&tables.schema);
+            let who = session::query(client, "SELECT current_user").await.ok();
+            let who = who.iter().flatten().find_map(|row| row.get(0)).map_or("<login>".to_owned(), quote::identifier);
+            let what = format!("looking for schema {}", tables.schema);
+            return Err(
+                error.into_failure(&what, &format!("it needs: GRANT USAGE, CREATE ON SCHEMA {schema} TO {who}"))
+            );
+        }
+    };
+    let column = |column| rows.first().and_then(|row| row.get(column));
+    match column(0) {
+        Some(mark) => is_known(Some(mark), tables),
+        None if column(1) == Some("t") => Err(not_ours(&tables.schema, "there is a table set without Dunlin's mark")),
+        None => Ok(false),
+    }
+}
+
+/// The expression that reads the mark by which the tables are known as ours; NULL where there is none.
+pub(super) fn mark_sql(tables: &Tables) -> String {
+    format!(
+        "pg_catalog.obj_description(pg_catalog.to_regclass({})::pg_catalog.oid, 'pg_class')",
+        quote::literal(&tables.table("set"))
+    )
+}
+
+/// Whether the mark says that the tables are there, in a layout that we know.
+///
+/// # Errors
+/// `InvalidSpec`: the tables are somebody else's, or a newer version's.
+pub(super) fn is_known(mark: Option<&str>, tables: &Tables) -> Result<bool, Failure> {
+    let Some(mark) = mark else { return Ok(false) };
+    match mark.strip_prefix(MARK).and_then(|layout| layout.parse::<i32>().ok()) {
         Some(layout) if layout <= LAYOUT => Ok(true),
         Some(layout) => Err(Failure::new(
             Reason::InvalidSpec,
@@ -67,14 +99,16 @@ async fn check(client: &Client, tables: &Tables) -> Result<bool, Failure> {
                 tables.schema
             ),
         )),
-        None => Err(Failure::new(
-            Reason::InvalidSpec,
-            format!(
-                "spec.history.schema: the table set in schema {} is not Dunlin's: name another schema",
-                tables.schema
-            ),
-        )),
+        None => Err(not_ours(&tables.schema, "the table set is described otherwise")),
     }
+}
+
+/// Tables of the history's names that no Dunlin made.
+pub(super) fn not_ours(schema: &str, why: &str) -> Failure {
+    Failure::new(
+        Reason::InvalidSpec,
+        format!("spec.history.schema: the tables in schema {schema} are not Dunlin's ({why}): name another schema"),
+    )
 }
 
 async fn make(client: &Client, tables: &Tables) -> Result<(), Failure> {
@@ -109,6 +143,10 @@ async fn make(client: &Client, tables: &Tables) -> Result<(), Failure> {
             } else {
                 format!("GRANT CREATE ON DATABASE {database} TO {user}, or CREATE SCHEMA {schema} AUTHORIZATION {user}")
             };
+            // 42P07: a relation of that name is there.
+            if error.sqlstate() == Some("42P07") {
+                return Err(not_ours(&tables.schema, &error.to_string()));
+            }
             Err(failed(error, &tables.schema, &cure))
         }
     }

@@ -32,6 +32,15 @@ impl Tables {
         format!("{}.{}", self.quoted, quote::identifier(name))
     }
 
+    /// What `who` needs to read the history and to write it: statements for a person to run.
+    #[must_use]
+    pub fn grants(&self, who: &str) -> String {
+        let (schema, who) = (&self.quoted, quote::identifier(who));
+        format!(
+            "GRANT USAGE ON SCHEMA {schema} TO {who}; GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA {schema} TO {who}"
+        )
+    }
+
     /// The set's name as a literal.
     #[must_use]
     pub fn set_literal(&self) -> String {

@@ -2,7 +2,7 @@
 
 use tokio_postgres::{SimpleQueryRow, error::SqlState};
 
-use super::Tables;
+use super::{Tables, layout};
 use crate::{
     core::{
         desired::Action,
@@ -10,7 +10,7 @@ use crate::{
         migration::{Checksum, TransactionMode, Version},
         outcome::{Failure, Reason},
     },
-    database::{error::SqlError, quote},
+    database::error::SqlError,
 };
 
 /// The queries; each row says in its first column which one it belongs to.
@@ -21,17 +21,18 @@ pub fn queries(tables: &Tables) -> String {
     let time =
         |column: &str| format!("pg_catalog.to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')");
     format!(
-        "SELECT 'set', s.owner FROM {set} AS s WHERE s.name = {name}; \
+        "SELECT 'layout', {mark}; SELECT 'set', s.owner FROM {set} AS s WHERE s.name = {name}; \
          SELECT 'migration', m.version, m.name, m.state, m.checksum, m.transactional, m.down_checksum, m.batch, {applied_at}, \
          m.duration_ms, r.id, r.outcome, r.checksum, r.attempts, r.error, r.sqlstate, r.statement, r.error_line, \
          r.error_column, r.resolution, {finished_at}, d.count, d.prefix \
          FROM {migration} AS m JOIN {run} AS r ON r.id = m.run \
          LEFT JOIN LATERAL (SELECT pg_catalog.count(*) AS count, \
            (pg_catalog.array_agg(x.prefix_sha256 ORDER BY x.ordinal DESC))[1] AS prefix \
-           FROM {statement} AS x WHERE x.run = r.id AND x.state = 'done') AS d ON m.state IN ('failed', 'interrupted') \
+           FROM {statement} AS x WHERE x.run = r.id AND x.state = 'done' AND m.state IN ('failed', 'interrupted')) AS d ON true \
          WHERE m.\"set\" = {name}; \
-         SELECT 'retrying', r.version, r.id, r.attempts FROM {run} AS r \
+         SELECT 'retrying', r.version, r.id, r.attempts, r.checksum FROM {run} AS r \
          WHERE r.\"set\" = {name} AND r.outcome = 'retrying'",
+        mark = layout::mark_sql(tables),
         applied_at = time("m.applied_at"),
         finished_at = time("r.finished_at"),
     )
@@ -40,21 +41,26 @@ pub fn queries(tables: &Tables) -> String {
 /// What the rows say; a history that isn't there yet is empty.
 ///
 /// # Errors
-/// `PermissionDenied` with the GRANT that is needed, `Retrying`, or `InvalidSpec` for rows that no Dunlin wrote.
-pub fn history(answer: Result<Vec<SimpleQueryRow>, SqlError>, tables: &Tables) -> Result<History, Failure> {
+/// `PermissionDenied` with the GRANT that `who` needs, `Retrying`, or `InvalidSpec` for tables and rows that no Dunlin
+/// wrote, or a newer one.
+pub fn history(answer: Result<Vec<SimpleQueryRow>, SqlError>, tables: &Tables, who: &str) -> Result<History, Failure> {
     let rows = match answer {
         Ok(rows) => rows,
         Err(error) if is_absent(&error) => return Ok(History::default()),
+        Err(error) if error.sqlstate() == Some(SqlState::UNDEFINED_COLUMN.code()) => {
+            return Err(layout::not_ours(&tables.schema, &error.to_string()));
+        }
         Err(error) => {
-            let schema = quote::identifier(&tables.schema);
-            let cure = format!(
-                "grant it: GRANT USAGE ON SCHEMA {schema} TO <login>; GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO <login>; or let database.role be the tables' owner"
-            );
-            return Err(error.into_failure(&format!("reading the history in schema {}", tables.schema), &cure));
+            let what = format!("reading the history in schema {}", tables.schema);
+            return Err(error.into_failure(&what, &format!("it needs: {}", tables.grants(who))));
         }
     };
     let mut history = History::default();
     for row in &rows {
+        if row.get(0) == Some("layout") {
+            layout::is_known(row.get(1), tables)?;
+            continue;
+        }
         parse(row, &mut history).map_err(|what| {
             Failure::new(
                 Reason::InvalidSpec,
@@ -84,6 +90,7 @@ fn parse(row: &SimpleQueryRow, history: &mut History) -> Result<(), String> {
             version: Version::parse(row.get(1).unwrap_or_default())?,
             run: integer(row, 2)?,
             attempts: integer(row, 3)?,
+            inputs: row.get(4).unwrap_or_default().to_owned(),
         }),
         other => return Err(format!("unexpected row {other:?}")),
     }

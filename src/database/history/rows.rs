@@ -7,7 +7,7 @@ use crate::{
     core::{
         desired::Action,
         history::RunError,
-        migration::{Migration, TransactionMode},
+        migration::{Migration, TransactionMode, Version},
         plan::prefix_hash,
     },
     database::quote,
@@ -109,8 +109,8 @@ impl Writer {
             transactional = migration.mode == TransactionMode::Transactional,
             down_sql = quote::optional(down.map(|down| &down.text)),
             down_checksum = quote::optional(down.map(|down| down.checksum.as_str())),
-            depends = quote::text_array(migration.depends.iter().map(crate::core::migration::Version::as_str)),
-            replaces = quote::text_array(migration.replaces.iter().map(crate::core::migration::Version::as_str)),
+            depends = quote::text_array(migration.depends.iter().map(Version::as_str)),
+            replaces = quote::text_array(migration.replaces.iter().map(Version::as_str)),
             batch = if applied { self.batch } else { 0 },
             applied_at = if applied { "pg_catalog.clock_timestamp()" } else { "NULL" },
             applied_by = if applied { self.performed_by() } else { "NULL".to_owned() },
@@ -274,16 +274,17 @@ impl Writer {
         )
     }
 
-    /// Records a migration whose work others have done, and that they are replaced by it.
+    /// Records a migration whose work others have done, and that they (`replaced`, as the history spells them) are
+    /// replaced by it.
     #[must_use]
-    pub fn replace(&self, migration: &Migration, version: &str, inputs: &str) -> String {
+    pub fn replace(&self, migration: &Migration, version: &str, replaced: &[Version], inputs: &str) -> String {
         let record = self.record(migration, version, inputs, RunRow::New("replace"), 1, Outcome::Succeeded);
         format!(
             "{record}; UPDATE {table} SET \"set\" = {claim}, state = 'replaced' WHERE \"set\" = {set} AND version = ANY ({replaced});",
             table = self.tables.table("migration"),
             claim = self.tables.claim(&self.token),
             set = self.tables.set_literal(),
-            replaced = quote::text_array(migration.replaces.iter().map(crate::core::migration::Version::as_str)),
+            replaced = quote::text_array(replaced.iter().map(Version::as_str)),
         )
     }
 
@@ -321,5 +322,5 @@ fn statement_hash(text: &str, script: &crate::core::sql::Script, index: usize) -
     let statement = &script.statements[index];
     let mut hash = sha2::Sha256::new();
     hash.update(text[statement.span.clone()].replace("\r\n", "\n"));
-    crate::core::plan::hexadecimal(&hash.finalize())
+    crate::core::bundle::hexadecimal(&hash.finalize())
 }

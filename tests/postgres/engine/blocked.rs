@@ -193,7 +193,7 @@ async fn a_role_owns_what_is_made_and_the_history() {
     let ran = fixture.execute(&[ONE]).await;
     let End::Failed(failure) = ran.end else { panic!("{:?}", ran.end) };
     assert_eq!(failure.reason, Reason::PermissionDenied);
-    assert!(failure.message.contains("GRANT \"nobody_knows\" TO \""), "{}", failure.message);
+    assert!(failure.message.contains("nobody_knows"), "{}", failure.message);
 }
 
 #[tokio::test]
@@ -201,9 +201,10 @@ async fn a_history_of_a_newer_layout_is_left_alone() {
     let fixture = Fixture::new().await;
     fixture.apply(&[ONE]).await.is_up_to_date();
     fixture.run_sql("COMMENT ON TABLE dunlin.set IS 'dunlin history layout 99'").await;
-    let ran = fixture.apply(&[ONE]).await;
-    assert_eq!(ran.failure().reason, Reason::InvalidSpec);
-    assert!(ran.failure().message.contains("newer"), "{}", ran.failure().message);
+    let report = fixture.execute(&[ONE]).await;
+    let End::Failed(failure) = report.end else { panic!("{:?}", report.end) };
+    assert_eq!(failure.reason, Reason::InvalidSpec);
+    assert!(failure.message.contains("newer"), "{}", failure.message);
 }
 
 /// Four at once, on first contact: each applies or waits, and every migration runs once.

@@ -19,7 +19,7 @@ use dunlin::{
         parameters::{Parameters, Source},
         tls::TlsInput,
     },
-    execute::{self, End, Report, Running, Stop, Work},
+    execute::{self, End, Report, Running, Shell, Stop, Work},
 };
 use tokio::sync::watch;
 
@@ -31,6 +31,7 @@ pub struct Fixture {
     pub stop: watch::Sender<Stop>,
     pub running: watch::Sender<Option<Running>>,
     pub take_over_from: Option<String>,
+    pub shell: Shell,
     pub sql: tokio_postgres::Client,
 }
 
@@ -53,6 +54,7 @@ impl Fixture {
             stop: watch::Sender::new(Stop::No),
             running: watch::Sender::new(None),
             take_over_from: None,
+            shell: Shell::Operator,
             sql,
         }
     }
@@ -80,6 +82,7 @@ impl Fixture {
             dir: &dir,
             source_digest: &digest,
             take_over_from: self.take_over_from.as_deref(),
+            shell: self.shell,
         };
         execute::execute(session, work, self.stop.subscribe(), &self.running).await
     }
@@ -195,6 +198,6 @@ fn desired() -> Desired {
             transaction: TransactionScope::PerMigration,
         },
         resolutions: Vec::new(),
-        interval: Duration::from_secs(600),
+        interval: Duration::from_mins(10),
     }
 }

@@ -3,5 +3,8 @@
 mod blocked;
 mod fixture;
 mod journal;
+mod places;
 mod policy;
+mod pooler;
+mod session;
 mod transactional;

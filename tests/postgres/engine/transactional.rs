@@ -152,7 +152,7 @@ async fn what_is_executed_is_byte_for_byte_the_file() {
     let sql = format!("CREATE TABLE t AS SELECT $body${text}$body$ AS kept;\n");
     fixture.apply(&[("001_text.sql", &sql)]).await.is_up_to_date();
     let kept = fixture.ask("SELECT encode(convert_to(kept, 'UTF8'), 'hex') FROM t").await;
-    assert_eq!(kept, text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>());
+    assert_eq!(kept, dunlin::core::bundle::hexadecimal(text.as_bytes()));
 }
 
 #[tokio::test]
@@ -173,10 +173,8 @@ async fn copy_with_its_data_and_string_syntax_go_statement_by_statement() {
 #[tokio::test]
 async fn a_file_of_many_statements_goes_in_pieces_and_still_in_one_transaction() {
     let fixture = Fixture::new().await;
-    let mut sql = "CREATE TABLE many (a int);\n".to_owned();
-    for number in 0..5_100 {
-        sql.push_str(&format!("INSERT INTO many VALUES ({number});\n"));
-    }
+    let rows: Vec<String> = (0..5_100).map(|number| format!("INSERT INTO many VALUES ({number});\n")).collect();
+    let sql = format!("CREATE TABLE many (a int);\n{}", rows.concat());
     let broken = format!("{sql}SELECT 1/0;\n");
     let ran = fixture.apply(&[("001_many.sql", &broken)]).await;
     assert!(ran.finding().message.contains("001_many.sql:5102:"), "{}", ran.finding().message);
