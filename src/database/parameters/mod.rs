@@ -162,6 +162,12 @@ impl Parameters {
         self
     }
 
+    /// Who logs in.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
     /// The settings of `options`, as statements that end in a semicolon each; empty if there are none.
     ///
     /// Opening a session doesn't send them: behind a pooler in transaction mode, others would find them. Whoever prepares
@@ -169,12 +175,6 @@ impl Parameters {
     #[must_use]
     pub fn settings_sql(&self) -> String {
         self.settings.iter().map(Setting::sql).collect()
-    }
-
-    /// The role that logs in.
-    #[must_use]
-    pub fn user(&self) -> &str {
-        &self.user
     }
 
     /// The longest that [`connect`](super::connect::connect) may take with these.

@@ -1,10 +1,14 @@
 //! The engine against a real PostgreSQL: what it promises of one migration, of a journal, of a lock.
 
 mod blocked;
+mod claims;
 mod fixture;
 mod journal;
 mod places;
 mod policy;
 mod pooler;
+mod recovery;
 mod session;
+mod single;
 mod transactional;
+mod volume;

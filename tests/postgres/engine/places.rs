@@ -9,6 +9,7 @@ async fn broken(text: &str) -> Ran {
 
 /// Text, and what the message must hold.
 #[tokio::test]
+#[allow(clippy::too_many_lines, reason = "it is a table")]
 async fn an_error_is_placed_in_whatever_way_the_file_is_sent() {
     let many = "SELECT 1;\n".repeat(5_001);
     let mut wrong = Vec::new();

@@ -99,8 +99,8 @@ fn readable_to_all(folder: &Path) {
 async fn a_pool_in_transaction_mode_is_recognised_before_anything_is_written() {
     for size in [1, 2, 20] {
         let pooler = Pooler::start(&format!("pool_mode = transaction\ndefault_pool_size = {size}")).await;
-        let (pooled, direct) = pooler.fixtures().await;
-        let report = pooled.execute(&[ONE]).await;
+        let (fixture, direct) = pooler.fixtures().await;
+        let report = fixture.execute(&[ONE]).await;
         let dunlin::execute::End::Failed(failure) = report.end else { panic!("{size}: {:?}", report.end) };
         assert_eq!(failure.reason, Reason::PoolerNotSupported, "{size}: {}", failure.message);
         assert!(failure.message.contains("directSecretRef"), "{}", failure.message);
@@ -113,8 +113,8 @@ async fn a_pool_in_transaction_mode_is_recognised_before_anything_is_written() {
 #[tokio::test]
 async fn a_pool_in_statement_mode_is_recognised() {
     let pooler = Pooler::start("pool_mode = statement").await;
-    let (pooled, direct) = pooler.fixtures().await;
-    let report = pooled.execute(&[ONE]).await;
+    let (fixture, direct) = pooler.fixtures().await;
+    let report = fixture.execute(&[ONE]).await;
     let dunlin::execute::End::Failed(failure) = report.end else { panic!("{:?}", report.end) };
     assert_eq!(failure.reason, Reason::PoolerNotSupported, "{}", failure.message);
     assert_eq!(direct.ask("SELECT to_regnamespace('dunlin') IS NULL").await, "t");
@@ -123,8 +123,8 @@ async fn a_pool_in_statement_mode_is_recognised() {
 #[tokio::test]
 async fn a_pool_in_session_mode_is_no_hindrance() {
     let pooler = Pooler::start("pool_mode = session\ndefault_pool_size = 4").await;
-    let (pooled, direct) = pooler.fixtures().await;
-    let report = pooled.execute(&[ONE, INDEX]).await;
+    let (fixture, direct) = pooler.fixtures().await;
+    let report = fixture.execute(&[ONE, INDEX]).await;
     assert!(matches!(report.end, dunlin::execute::End::Finished), "{:?}", report.end);
     assert_eq!(direct.ask("SELECT count(*) FROM dunlin.migration WHERE state = 'applied'").await, "2");
 }

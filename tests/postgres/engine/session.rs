@@ -143,7 +143,7 @@ async fn a_role_taken_in_a_journaled_file_lasts_until_its_end() {
     );
 }
 
-/// Operators and functions in public that look like pg_catalog's, in front of it on the path.
+/// Operators and functions in public that look like `pg_catalog`'s, in front of it on the path.
 const SHADOWS: &str = "
     CREATE FUNCTION public.never(oid, oid) RETURNS bool LANGUAGE sql AS 'SELECT false';
     CREATE FUNCTION public.never(name, name) RETURNS bool LANGUAGE sql AS 'SELECT false';
