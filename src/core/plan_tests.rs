@@ -351,6 +351,27 @@ fn a_retry_is_used_up_by_its_run() {
 }
 
 #[test]
+fn a_decision_that_changes_nothing_is_answered() {
+    let dir = tables(&["001", "002"]);
+    let drifted = self::dir(&[("001_t.sql", "SELECT 1;"), ("002_t.sql", "SELECT 1;")]);
+    let failed = history(vec![failed_row(&dir, "002")]);
+    let edited = history(applied(&dir, &["001", "002"]));
+    let said =
+        |dir: &MigrationDir, history: &History, decision| text(&plan(dir, history, &resolving(&[decision]))).to_owned();
+    let other = (None, 77, Action::Retry);
+    assert!(said(&dir, &failed, other).ends_with("\nspec.resolutions[0] names run 77; the run that waits is 2"));
+    assert!(
+        said(&drifted, &edited, other).ends_with("\nspec.resolutions[0] names run 77; the runs that wait are 1, 2")
+    );
+    let unfit = said(&drifted, &edited, (None, 2, Action::Retry));
+    assert!(unfit.contains("\nspec.resolutions[0] asks for Retry, which is not possible for run 2"), "{unfit}");
+    assert!(!unfit.contains("names run"), "{unfit}");
+    // One of two is accepted: the decision was of use, and nothing is said of it.
+    let half = said(&drifted, &edited, (None, 2, Action::AcceptChecksum));
+    assert!(!half.contains("spec.resolutions[0]"), "{half}");
+}
+
+#[test]
 fn a_transactional_failure_is_only_retried() {
     let dir = tables(&["001"]);
     for action in [Action::Resume, Action::MarkApplied, Action::MarkRolledBack, Action::AcceptChecksum] {

@@ -59,7 +59,7 @@ async fn a_long_migration_is_shown_with_what_it_waits_for_and_holds_up_nobody() 
     };
     let set = shop.until_that("shop", "it is shown what blocks it", blocked).await;
     assert_eq!(ready(&set).map(|found| (found.0, found.1)), Some(("Unknown".into(), "Applying".into())));
-    assert!(message(&set).contains("2 of 2: 002_gated"), "{}", message(&set));
+    assert!(message(&set).contains("2 of 2: 002_gated, waiting for pid "), "{}", message(&set));
     shop.files("others", &[("001_other.sql", "CREATE TABLE other (id int);")]).await;
     shop.apply_as("second", json!({"source": {"configMaps": [{"name": "others"}]}})).await;
     shop.until_of("second", "UpToDate").await;
