@@ -171,10 +171,11 @@ pub async fn observe(parameters: &Parameters, desired: &Desired) -> Result<(Sess
 /// What the login needs for `database.role`.
 fn role_refused(error: SqlError, parameters: &Parameters, desired: &Desired) -> Failure {
     let role = desired.session.role.as_deref().unwrap_or_default();
+    let grant = format!("GRANT {} TO {}", quote::identifier(role), quote::identifier(parameters.user()));
     let cure = if error.sqlstate() == Some("42501") {
-        format!("it needs: GRANT {} TO {}", quote::identifier(role), quote::identifier(parameters.user()))
+        format!("it needs: {grant}")
     } else {
-        "create the role, or correct spec.database.role".to_owned()
+        format!("create it, and {grant}, or correct the name")
     };
     error.into_failure(&format!("SET ROLE {role} (spec.database.role)"), &cure)
 }

@@ -95,7 +95,7 @@ pub async fn aftermath(client: &Client, alone: &Alone, before: Option<&str>) -> 
     let left: Vec<String> = names
         .iter()
         .map(|name| {
-            format!("the index {name} is there but invalid (before Retry or Resume: DROP INDEX CONCURRENTLY {name})")
+            format!("the index {name} is there but invalid; before Retry or Resume, DROP INDEX CONCURRENTLY {name}")
         })
         .collect();
     Ok((!left.is_empty()).then(|| left.join("; ")))
