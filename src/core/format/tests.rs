@@ -403,20 +403,3 @@ proptest! {
         let _ = read(&bundle(&[("1_a.sql", bytes)]), Format::Auto);
     }
 }
-
-/// `cargo test --release --lib a_thousand -- --ignored --nocapture` prints the time.
-#[test]
-#[ignore = "a measurement"]
-fn a_thousand_small_files_are_read_in_milliseconds() {
-    let text = "-- migration: x\n-- migrate: up\nCREATE TABLE t (id bigint PRIMARY KEY, name text NOT NULL DEFAULT 'x');\n\
-                CREATE INDEX i ON t (name);\n-- migrate: down\nDROP TABLE t;\n";
-    let files: Vec<(String, &str)> = (0..1_000).map(|number| (format!("{number:04}_x.sql"), text)).collect();
-    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), *text)).collect();
-    let bundle = bundle(&files);
-    let start = std::time::Instant::now();
-    let rounds = 50;
-    for _ in 0..rounds {
-        assert_eq!(read(&bundle, Format::Auto).unwrap().migrations().len(), 1_000);
-    }
-    println!("1,000 files: {:?}", start.elapsed() / rounds);
-}
