@@ -137,8 +137,8 @@ impl Journal<'_> {
             return Step::Unproven(format!("{} was edited since", self.migration.file));
         }
         let Kind::Alone(alone) = &statement.kind else {
-            // Its row would have been committed with it.
-            return self.together(entry.index, statement).await;
+            // Only one that had to go alone, against its words, has an intent.
+            return Step::Unproven("nothing in the catalog proves what it did".to_owned());
         };
         match recover::judge(self.client, alone, self.text(statement), entry.before.as_deref()).await {
             Err(error) if error.is_transient() => Step::Lost(error),
@@ -191,6 +191,11 @@ impl Journal<'_> {
             .filter(|position| *position <= text.chars().count() && completed < 1 + closing.len())
             .map(|position| self.chars_before(start) + position);
         let _ = send(self.client, "ROLLBACK").await;
+        // What a statement meets can forbid a transaction where its words don't: REINDEX of a partitioned table (manual,
+        // REINDEX, notes). It has done nothing yet, and goes alone.
+        if error.sqlstate() == Some("25001") && statement.kind != Kind::Block {
+            return self.alone(index, statement, &Alone::Unproven).await;
+        }
         self.refusal(error, position, statement)
     }
 

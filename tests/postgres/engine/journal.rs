@@ -264,6 +264,31 @@ async fn dropping_and_detaching_are_proven_by_absence() {
     assert_eq!(fixture.ask("SELECT count(*) FROM pg_inherits WHERE inhparent = 'p'::regclass").await, "0");
 }
 
+/// A partitioned table forbids what any other allows: REINDEX in a transaction.
+#[tokio::test]
+async fn a_statement_that_turns_out_to_need_no_transaction_goes_alone() {
+    let fixture = Fixture::new().await;
+    let table = (
+        "001_parts.sql",
+        "CREATE TABLE parts (a int) PARTITION BY LIST (a); CREATE INDEX ON parts (a); CREATE TABLE part PARTITION OF parts DEFAULT;",
+    );
+    let reindex = ("002_reindex.sql", "-- migrate: no-transaction\nREINDEX TABLE parts;\nANALYZE parts;\n");
+    fixture.apply(&[table, reindex]).await.is_up_to_date();
+    assert_eq!(
+        fixture.ask("SELECT string_agg(ordinal || state, ',' ORDER BY ordinal) FROM dunlin.statement").await,
+        "1done,2done"
+    );
+    // Cut off, it is a person's to judge: the words of the statement prove nothing.
+    fixture
+        .run_sql(
+            "DELETE FROM dunlin.statement WHERE ordinal = 2; UPDATE dunlin.statement SET state = 'intent';
+             UPDATE dunlin.run SET outcome = 'running' WHERE version = '002';
+             UPDATE dunlin.migration SET state = 'interrupted' WHERE version = '002'",
+        )
+        .await;
+    assert_eq!(fixture.apply(&[table, reindex]).await.finding().reason, Reason::Interrupted);
+}
+
 /// Nobody can prove what a file did that is gone: a person can say.
 #[tokio::test]
 async fn a_run_whose_file_is_gone_can_still_be_marked() {
