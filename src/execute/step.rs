@@ -251,6 +251,9 @@ impl Step<'_> {
         {
             return self.interrupt(run, attempts, open.map_or(done, |entry| entry.index), &obstacle).await;
         }
+        if let Some(entry) = open.filter(|entry| entry.index >= self.migration.up.script.statements.len()) {
+            return self.interrupt(run, attempts, entry.index, "it is no longer in the file").await;
+        }
         if let Err(error) = journal.open(done).await {
             if error.is_transient() {
                 return Ended::Failed(lost("preparing the session of a no-transaction migration", &error));

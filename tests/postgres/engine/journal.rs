@@ -264,6 +264,24 @@ async fn dropping_and_detaching_are_proven_by_absence() {
     assert_eq!(fixture.ask("SELECT count(*) FROM pg_inherits WHERE inhparent = 'p'::regclass").await, "0");
 }
 
+/// The statement that was under way has been cut from the file: what it did is not forgotten with it.
+#[tokio::test]
+async fn a_statement_that_was_under_way_does_not_vanish_with_its_text() {
+    let fixture = Fixture::new().await;
+    fixture.apply(&[TABLE, INDEX]).await.is_up_to_date();
+    fixture
+        .run_sql(
+            "UPDATE dunlin.statement SET state = 'intent', finished_at = NULL WHERE ordinal = 3;
+             UPDATE dunlin.run SET outcome = 'running', finished_at = NULL WHERE version = '002';
+             UPDATE dunlin.migration SET state = 'interrupted' WHERE version = '002'",
+        )
+        .await;
+    let shorter = INDEX.1.replace("VACUUM t;\n", "");
+    let ran = fixture.apply(&[TABLE, ("002_index.sql", &shorter)]).await;
+    assert_eq!(ran.finding().reason, Reason::Interrupted);
+    assert!(ran.finding().message.contains("no longer in the file"), "{}", ran.finding().message);
+}
+
 /// A partitioned table forbids what any other allows: REINDEX in a transaction.
 #[tokio::test]
 async fn a_statement_that_turns_out_to_need_no_transaction_goes_alone() {
