@@ -155,11 +155,11 @@ async fn whole(client: &Client, section: &Section, opening: &[String], closing: 
         closing_part(closing, completed - through_file)
     };
     let prefix_chars = prefix.chars().count();
-    let position = position_of(&error).and_then(|position| position.checked_sub(prefix_chars));
+    let position = error.position().and_then(|position| position.checked_sub(prefix_chars));
     let position =
         position.filter(|position| matches!(part, Part::Statement(_)) && *position < section.text.chars().count());
     // A syntax error is found before anything runs, whatever was counted: its position says where it stands.
-    let part = match (part, &error, position_of(&error)) {
+    let part = match (part, &error, error.position()) {
         (Part::Opening, SqlError::Server(_), Some(position)) if position >= prefix_chars => {
             let position = position - prefix_chars;
             return Applied::Not(Refusal {
@@ -195,13 +195,6 @@ fn closing_part(closing: &[String], completed: usize) -> Part {
     }
 }
 
-fn position_of(error: &SqlError) -> Option<usize> {
-    match error {
-        SqlError::Server(server) => server.position.map(|position| (position as usize).saturating_sub(1)),
-        SqlError::Lost { .. } => None,
-    }
-}
-
 async fn piecewise(client: &Client, section: &Section, opening: &[String], closing: &[String], reset: &str) -> Applied {
     let refused = |part, position, error| Applied::Not(Refusal { part, position, error });
     if let (_, Some(error)) = send(client, &opening.join(";")).await {
@@ -216,7 +209,7 @@ async fn piecewise(client: &Client, section: &Section, opening: &[String], closi
         };
         if let Err(error) = answer {
             let before = section.text[..statement.span.start].chars().count();
-            let position = position_of(&error).map(|position| before + position);
+            let position = error.position().map(|position| before + position);
             return refused(Part::Statement(index), position, error);
         }
     }

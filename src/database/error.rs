@@ -100,6 +100,15 @@ impl SqlError {
         }
     }
 
+    /// The character of the message at which it points, from 0.
+    #[must_use]
+    pub fn position(&self) -> Option<usize> {
+        match self {
+            Self::Server(error) => error.position.map(|position| (position as usize).saturating_sub(1)),
+            Self::Lost { .. } => None,
+        }
+    }
+
     /// Whether a run that met this was lost and rolled back, and may simply be tried again.
     #[must_use]
     pub fn is_transient(&self) -> bool {

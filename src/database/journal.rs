@@ -65,6 +65,13 @@ pub enum Step {
         /// What it left behind, as an invalid index.
         left: Option<String>,
     },
+    /// Somebody's lock was in the way of a transaction, which was rolled back: nothing of it is left.
+    Blocked {
+        /// The error.
+        error: SqlError,
+        /// Character of the section at which it points, from 0.
+        position: Option<usize>,
+    },
     /// Nothing proves what it did when it was cut off.
     Unproven(String),
     /// Somebody else is at work on the very thing: to be waited for.
@@ -181,12 +188,9 @@ impl Journal<'_> {
         if error.is_lost_claim(&self.writer.tables.schema) || error.ends_session() {
             return Step::Lost(error);
         }
-        let position = match &error {
-            SqlError::Server(server) => server.position.map(|position| position as usize - 1),
-            SqlError::Lost { .. } => None,
-        };
         let prefix_chars = prefix.chars().count();
-        let position = position
+        let position = error
+            .position()
             .and_then(|position| position.checked_sub(prefix_chars))
             .filter(|position| *position <= text.chars().count() && completed < 1 + closing.len())
             .map(|position| self.chars_before(start) + position);
@@ -196,7 +200,7 @@ impl Journal<'_> {
         if error.sqlstate() == Some("25001") && statement.kind != Kind::Block {
             return self.alone(index, statement, &Alone::Unproven).await;
         }
-        self.refusal(error, position, statement)
+        self.rolled_back(error, position, statement)
     }
 
     async fn copy(
@@ -221,13 +225,8 @@ impl Journal<'_> {
                 if !error.is_out_of_step() {
                     let _ = send(self.client, "ROLLBACK").await;
                 }
-                let position = match &error {
-                    SqlError::Server(server) => server.position.map(|position| {
-                        self.chars_before(statement.span.start) + (position as usize).saturating_sub(1)
-                    }),
-                    SqlError::Lost { .. } => None,
-                };
-                self.refusal(error, position, statement)
+                let position = error.position().map(|position| self.chars_before(statement.span.start) + position);
+                self.rolled_back(error, position, statement)
             }
         }
     }
@@ -268,12 +267,7 @@ impl Journal<'_> {
             },
             Err(error) if error.ends_session() => Step::Lost(error),
             Err(error) => {
-                let position = match &error {
-                    SqlError::Server(server) => server.position.map(|position| {
-                        self.chars_before(statement.span.start) + (position as usize).saturating_sub(1)
-                    }),
-                    SqlError::Lost { .. } => None,
-                };
+                let position = error.position().map(|position| self.chars_before(statement.span.start) + position);
                 // It explains the failure; what can't be seen is left out of it.
                 let left = recover::aftermath(self.client, alone, before.as_deref()).await.ok().flatten();
                 Step::Refused { error, position, left }
@@ -328,6 +322,15 @@ impl Journal<'_> {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// What a transaction met that is rolled back.
+    fn rolled_back(&self, error: SqlError, position: Option<usize>, statement: &Statement) -> Step {
+        if error.is_lock_trouble() {
+            Step::Blocked { error, position }
+        } else {
+            self.refusal(error, position, statement)
         }
     }
 

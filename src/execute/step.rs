@@ -44,6 +44,8 @@ struct Step<'a> {
     version: String,
     inputs: String,
     recorded: Option<&'a Recorded>,
+    /// Quick retries after somebody else's lock.
+    lock_retries: u32,
 }
 
 /// Writes what needs no migration to run.
@@ -109,6 +111,7 @@ pub(super) async fn run_plan(
             version: recorded.map_or(&migration.version, |row| &row.version).as_str().to_owned(),
             inputs: plan::inputs(migration, &work.desired.session),
             recorded,
+            lock_retries: work.desired.session.lock_retries,
         };
         running.send_replace(Some(Running {
             version: migration.version.clone(),
@@ -122,7 +125,7 @@ pub(super) async fn run_plan(
         }));
         let frame = Frame { begins: !single || index == 0, commits: !single || index + 1 == plan.steps.len() };
         let ended = match migration.mode {
-            TransactionMode::Transactional => attempt.transactional(work, history, frame, stop, running).await,
+            TransactionMode::Transactional => attempt.transactional(history, frame, stop, running).await,
             TransactionMode::NonTransactional => attempt.non_transactional(stop, running).await,
         };
         match ended {
@@ -146,7 +149,6 @@ pub(super) async fn run_plan(
 impl Step<'_> {
     async fn transactional(
         &self,
-        work: &Work<'_>,
         history: &History,
         frame: Frame,
         stop: &mut watch::Receiver<Stop>,
@@ -156,8 +158,7 @@ impl Step<'_> {
         let row = retrying.map_or(RunRow::New("apply"), |run| RunRow::Existing(run.run));
         // Another text is another attempt, which is counted from the start.
         let mut attempts = retrying.filter(|run| run.inputs == self.inputs).map_or(0, |run| run.attempts);
-        let settings = &work.desired.session;
-        let mut tries_left = settings.lock_retries;
+        let mut tries_left = self.lock_retries;
         loop {
             attempts += 1;
             let record =
@@ -190,7 +191,7 @@ impl Step<'_> {
             // A transaction that holds other files' work is given up whole, and planned again.
             if refusal.error.is_lock_trouble() && tries_left > 0 && frame.begins {
                 tries_left -= 1;
-                let tried = settings.lock_retries - tries_left;
+                let tried = self.lock_retries - tries_left;
                 if pause(tried, stop).await == Stop::No {
                     continue;
                 }
@@ -271,14 +272,18 @@ impl Step<'_> {
                     running.statement = u32::try_from(index + 1).unwrap_or(u32::MAX);
                 }
             });
-            let under_way = async {
-                match open.filter(|entry| entry.index == index) {
-                    Some(entry) => journal.recover(entry).await,
-                    None => journal.step(index).await,
-                }
-            };
-            match supervise(self.claim, stop, running, false, under_way).await.value {
+            let entry = open.filter(|entry| entry.index == index);
+            match self.statement(&journal, index, entry, stop, running).await {
                 journal::Step::Done => {}
+                journal::Step::Blocked { .. } if *stop.borrow() != Stop::No => return Ended::Stopped,
+                journal::Step::Blocked { error, position } => {
+                    let wrong =
+                        describe::wrong(self.migration, &Refusal { part: Part::Statement(index), position, error });
+                    return Ended::Failed(Failure::new(
+                        Reason::Retrying,
+                        format!("{}\nNothing of this statement was kept; it is tried again", wrong.error.message),
+                    ));
+                }
                 journal::Step::Lost(error) => {
                     let what = "a no-transaction migration was cut off; its journal says how far it came";
                     return Ended::Failed(self.claim.refused(what, error));
@@ -305,6 +310,32 @@ impl Step<'_> {
         match write(self.claim, &sql).await {
             Ok(()) => Ended::Through,
             Err(error) => Ended::Failed(self.claim.refused("writing down a migration that is done", error)),
+        }
+    }
+
+    /// Runs or recovers one statement of a journal, with quick retries while somebody's lock is in its way.
+    async fn statement(
+        &self,
+        journal: &Journal<'_>,
+        index: usize,
+        entry: Option<&journal::Entry>,
+        stop: &mut watch::Receiver<Stop>,
+        running: &watch::Sender<Option<Running>>,
+    ) -> journal::Step {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let under_way = async {
+                match entry {
+                    Some(entry) => journal.recover(entry).await,
+                    None => journal.step(index).await,
+                }
+            };
+            let ended = supervise(self.claim, stop, running, false, under_way).await.value;
+            let again = matches!(ended, journal::Step::Blocked { .. }) && tried <= self.lock_retries;
+            if !again || pause(tried, stop).await != Stop::No {
+                return ended;
+            }
         }
     }
 

@@ -264,6 +264,28 @@ async fn dropping_and_detaching_are_proven_by_absence() {
     assert_eq!(fixture.ask("SELECT count(*) FROM pg_inherits WHERE inhparent = 'p'::regclass").await, "0");
 }
 
+/// Somebody's lock is no error of the file's, outside of a transaction either: what waited for it was rolled back.
+#[tokio::test]
+async fn a_lock_that_a_transaction_of_the_journal_waits_for_is_retried_and_then_said() {
+    let mut fixture = Fixture::new().await;
+    fixture.apply(&[TABLE]).await.is_up_to_date();
+    fixture.desired.session.lock_timeout_ms = 200;
+    fixture.desired.session.lock_retries = 1;
+    let reader = fixture.another().await;
+    reader.batch_execute("BEGIN; SELECT * FROM t LIMIT 1").await.expect("a reader is in the way");
+    let ran = fixture.apply(&[TABLE, INDEX]).await;
+    assert_eq!(ran.failure().reason, Reason::Retrying);
+    assert!(ran.failure().message.contains("002_index.sql:3:"), "{}", ran.failure().message);
+    assert!(ran.failure().message.contains("55P03"), "{}", ran.failure().message);
+    assert_eq!(fixture.ask("SELECT string_agg(ordinal || state, ',') FROM dunlin.statement").await, "1done");
+    reader.batch_execute("COMMIT").await.expect("the reader ends");
+    fixture.apply(&[TABLE, INDEX]).await.is_up_to_date();
+    assert_eq!(
+        fixture.ask("SELECT count(*) || outcome FROM dunlin.run WHERE version = '002' GROUP BY outcome").await,
+        "1succeeded"
+    );
+}
+
 /// The statement that was under way has been cut from the file: what it did is not forgotten with it.
 #[tokio::test]
 async fn a_statement_that_was_under_way_does_not_vanish_with_its_text() {
