@@ -4,7 +4,7 @@
 //! over the same three calls: [`core::plan`], [`core::decide`] and [`execute`].
 //!
 //! Who may import whom, held by `tests/architecture.rs`: `core` nobody; `api`, `source` and `database` only
-//! `core`; `execute` also `database`; `controller` and `cli` everything but each other.
+//! `core`; `execute` also `database`; `controller` and `cli` everything but each other. `fail_points` is for whoever has an effect.
 
 pub mod api;
 pub mod cli;
@@ -12,6 +12,7 @@ pub mod controller;
 pub mod core;
 pub mod database;
 pub mod execute;
+pub mod fail_points;
 pub mod source;
 pub mod telemetry;
 pub mod yaml;

@@ -8,14 +8,15 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Who may import whom, among the modules at the top of the crate.
-const IMPORTS: [(&str, &[&str]); 9] = [
+const IMPORTS: [(&str, &[&str]); 10] = [
     ("core", &[]),
     ("api", &["core"]),
     ("source", &["core"]),
-    ("database", &["core"]),
-    ("execute", &["core", "database"]),
-    ("controller", &["api", "core", "database", "execute", "source", "telemetry", "yaml"]),
-    ("cli", &["api", "core", "database", "execute", "source", "telemetry", "yaml"]),
+    ("database", &["core", "fail_points"]),
+    ("execute", &["core", "database", "fail_points"]),
+    ("controller", &["api", "core", "database", "execute", "fail_points", "source", "telemetry", "yaml"]),
+    ("cli", &["api", "core", "database", "execute", "fail_points", "source", "telemetry", "yaml"]),
+    ("fail_points", &[]),
     ("telemetry", &[]),
     ("yaml", &[]),
 ];

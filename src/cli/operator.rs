@@ -1,11 +1,12 @@
 //! `dunlin operator`: settings into the controller's options, and a runtime to run it on.
 
 use super::{CliError, args::OperatorArgs};
-use crate::controller;
+use crate::{controller, fail_points};
 
 /// Runs the operator until it is told to stop.
 pub(super) fn run(args: OperatorArgs) -> Result<(), CliError> {
     let options = options(args)?;
+    fail_points::arm();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Runtime)?;
     Ok(runtime.block_on(controller::run(options))?)
 }

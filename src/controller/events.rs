@@ -12,9 +12,12 @@ use kube::{
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use crate::core::{
-    conditions::{EVENT_NOTE_BYTES, cut},
-    outcome::{Kind, Reason},
+use crate::{
+    core::{
+        conditions::{EVENT_NOTE_BYTES, cut},
+        outcome::{Kind, Reason},
+    },
+    fail_points::{Point, reached},
 };
 
 /// Events that may wait to be told.
@@ -41,7 +44,10 @@ impl Events {
         let recorder = Recorder::new(client, reporter);
         let task = tokio::spawn(async move {
             while let Some(told) = receiver.recv().await {
-                if let Err(error) = recorder.publish(&event(&told), &told.about).await {
+                reached(Point::EventBefore).await;
+                let published = recorder.publish(&event(&told), &told.about).await;
+                reached(Point::EventAfter).await;
+                if let Err(error) = published {
                     let name = told.about.name.as_deref().unwrap_or_default();
                     tracing::debug!(set = name, reason = %told.reason, error = %error, "an event couldn't be told");
                 }

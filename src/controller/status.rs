@@ -15,6 +15,7 @@ use super::{events::Events, registry::Written};
 use crate::{
     api::v1alpha1::{MigrationSet, MigrationSetStatus},
     core::outcome::Reason,
+    fail_points::{Point, reached},
     source::is_older,
 };
 
@@ -106,7 +107,10 @@ impl StatusWriter {
         if self.known.status == *status {
             return Ok(Outcome::Written);
         }
-        match tokio::time::timeout(DEADLINE, self.apply(status)).await {
+        reached(Point::StatusBefore).await;
+        let applied = tokio::time::timeout(DEADLINE, self.apply(status)).await;
+        reached(Point::StatusAfter).await;
+        match applied {
             Err(_) => Err(StatusError::Silent),
             Ok(Err(kube::Error::Api(answer))) if answer.is_not_found() || answer.is_conflict() => {
                 self.gone_or(kube::Error::Api(answer)).await

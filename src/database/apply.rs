@@ -8,9 +8,12 @@ use futures::{SinkExt as _, StreamExt as _};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::{error::SqlError, session::SessionSql};
-use crate::core::{
-    migration::Section,
-    sql::{Kind, Script},
+use crate::{
+    core::{
+        migration::Section,
+        sql::{Kind, Script},
+    },
+    fail_points::{Point, reached},
 };
 
 /// The server holds all parse trees of a message at once: a larger file goes statement by statement.
@@ -141,7 +144,9 @@ async fn whole(client: &Client, section: &Section, opening: &[String], closing: 
     let file = sendable(&section.text, &section.script);
     let message = format!("{prefix}{file}\n;{};{reset}", closing.join(";"));
     let sent = sent(&section.script);
-    let (completed, error) = send(client, &message).await;
+    reached(Point::BeginBefore).await;
+    let (completed, error) = send_past(client, &message, Some(Point::CommitSent)).await;
+    reached(Point::CommitAfter).await;
     let Some(error) = error else { return Applied::Whole };
     let through_file = opening.len() + sent.len();
     if completed >= through_file + closing.len() {
@@ -197,23 +202,29 @@ fn closing_part(closing: &[String], completed: usize) -> Part {
 
 async fn piecewise(client: &Client, section: &Section, opening: &[String], closing: &[String], reset: &str) -> Applied {
     let refused = |part, position, error| Applied::Not(Refusal { part, position, error });
+    reached(Point::BeginBefore).await;
     if let (_, Some(error)) = send(client, &opening.join(";")).await {
         return refused(Part::Opening, None, error);
     }
+    reached(Point::BeginAfter).await;
     for index in sent(&section.script) {
         let statement = &section.script.statements[index];
         let text = &section.text[statement.span.clone()];
+        reached(Point::StatementBefore).await;
         let answer = match &statement.copy_data {
             Some(data) => copy_in(client, text, &section.text[data.clone()]).await,
-            None => send(client, text).await.1.map_or(Ok(()), Err),
+            None => send_past(client, text, Some(Point::StatementSent)).await.1.map_or(Ok(()), Err),
         };
+        reached(Point::StatementAfter).await;
         if let Err(error) = answer {
             let before = section.text[..statement.span.start].chars().count();
             let position = error.position().map(|position| before + position);
             return refused(Part::Statement(index), position, error);
         }
     }
-    let (completed, error) = send(client, &format!("{};{reset}", closing.join(";"))).await;
+    let message = format!("{};{reset}", closing.join(";"));
+    let (completed, error) = send_past(client, &message, Some(Point::CommitSent)).await;
+    reached(Point::CommitAfter).await;
     match error {
         None => Applied::Whole,
         Some(error) if completed >= closing.len() => Applied::CommittedSessionLost(error),
@@ -223,11 +234,19 @@ async fn piecewise(client: &Client, section: &Section, opening: &[String], closi
 
 /// Sends one message by the simple protocol; rows are dropped as they arrive. Returns how many statements were through.
 pub async fn send(client: &Client, sql: &str) -> (usize, Option<SqlError>) {
+    send_past(client, sql, None).await
+}
+
+/// The same, past a point at which the message is on its way.
+pub async fn send_past(client: &Client, sql: &str, sent: Option<Point>) -> (usize, Option<SqlError>) {
     let mut completed = 0;
     let stream = match client.simple_query_raw(sql).await {
         Ok(stream) => stream,
         Err(error) => return (0, Some(error.into())),
     };
+    if let Some(sent) = sent {
+        reached(sent).await;
+    }
     let mut stream = pin!(stream);
     while let Some(message) = stream.next().await {
         match message {

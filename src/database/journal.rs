@@ -6,7 +6,7 @@
 use tokio_postgres::{Client, SimpleQueryRow};
 
 use super::{
-    apply::{copy_in, send},
+    apply::{copy_in, send, send_past},
     error::SqlError,
     history::{
         Tables,
@@ -15,10 +15,13 @@ use super::{
     quote, recover,
     session::{self, SessionSql},
 };
-use crate::core::{
-    migration::Migration,
-    plan::prefix_hash,
-    sql::{Alone, Kind, SessionEffect, Statement, rewrite::block_parts},
+use crate::{
+    core::{
+        migration::Migration,
+        plan::prefix_hash,
+        sql::{Alone, Kind, SessionEffect, Statement, rewrite::block_parts},
+    },
+    fail_points::{Point, reached},
 };
 
 /// A run's journal, and the session that it is written with.
@@ -153,19 +156,27 @@ impl Journal<'_> {
             Ok(recover::Verdict::Done) => self.finish(entry.index).await,
             Ok(recover::Verdict::Unproven(why)) => Step::Unproven(why),
             Ok(recover::Verdict::Busy(who)) => Step::Busy(who),
-            Ok(recover::Verdict::Finish { sql }) => match self.unhurried(&sql).await {
+            Ok(recover::Verdict::Finish { sql }) => match self.repair(&sql).await {
                 Ok(()) => self.finish(entry.index).await,
                 Err(error) => self.refusal(error, None, statement),
             },
             Ok(recover::Verdict::Again { first }) => {
                 for sql in first {
-                    if let Err(error) = self.unhurried(&sql).await {
+                    if let Err(error) = self.repair(&sql).await {
                         return self.refusal(error, None, statement);
                     }
                 }
                 self.alone(entry.index, statement, alone).await
             }
         }
+    }
+
+    /// Clears away or finishes what was cut off.
+    async fn repair(&self, sql: &str) -> Result<(), SqlError> {
+        reached(Point::RepairBefore).await;
+        let repaired = self.unhurried(sql).await;
+        reached(Point::RepairAfter).await;
+        repaired
     }
 
     /// The statement and its row in one transaction.
@@ -183,7 +194,10 @@ impl Journal<'_> {
         if let Some(data) = &statement.copy_data {
             return self.copy(&prefix, text, data.clone(), &closing, statement).await;
         }
-        let (completed, error) = send(self.client, &format!("{prefix}{text}\n;{}", closing.join(";"))).await;
+        reached(Point::StatementBefore).await;
+        let message = format!("{prefix}{text}\n;{}", closing.join(";"));
+        let (completed, error) = send_past(self.client, &message, Some(Point::CommitSent)).await;
+        reached(Point::CommitAfter).await;
         let Some(error) = error else { return Step::Done };
         if error.is_lost_claim(&self.writer.tables.schema) || error.ends_session() {
             return Step::Lost(error);
@@ -211,12 +225,17 @@ impl Journal<'_> {
         closing: &[String],
         statement: &Statement,
     ) -> Step {
+        reached(Point::BeginBefore).await;
         let mut answer = send(self.client, prefix).await.1.map_or(Ok(()), Err);
+        reached(Point::BeginAfter).await;
         if answer.is_ok() {
+            reached(Point::StatementBefore).await;
             answer = copy_in(self.client, text, &self.migration.up.text[data]).await;
+            reached(Point::StatementAfter).await;
         }
         if answer.is_ok() {
-            answer = send(self.client, &closing.join(";")).await.1.map_or(Ok(()), Err);
+            answer = send_past(self.client, &closing.join(";"), Some(Point::CommitSent)).await.1.map_or(Ok(()), Err);
+            reached(Point::CommitAfter).await;
         }
         match answer {
             Ok(()) => Step::Done,
@@ -239,9 +258,11 @@ impl Journal<'_> {
             Err(error) => return self.refusal(error, None, statement),
         };
         let intent = self.writer.statement(self.migration, self.run, index, "intent", self.backend, before.as_deref());
+        reached(Point::IntentBefore).await;
         if let Err(error) = self.bookkeep(&intent).await {
             return Step::Lost(error);
         }
+        reached(Point::IntentAfter).await;
         let text = self.text(statement);
         let concurrently = matches!(
             alone,
@@ -250,8 +271,13 @@ impl Journal<'_> {
                 | Alone::DetachConcurrently { .. }
                 | Alone::Reindex { concurrently: true }
         );
-        let answer =
-            if concurrently { self.unhurried(text).await } else { send(self.client, text).await.1.map_or(Ok(()), Err) };
+        reached(Point::StatementBefore).await;
+        let answer = if concurrently {
+            self.unhurried(text).await
+        } else {
+            send_past(self.client, text, Some(Point::StatementSent)).await.1.map_or(Ok(()), Err)
+        };
+        reached(Point::StatementAfter).await;
         match answer {
             Ok(()) if !passes_over(alone) => self.finish(index).await,
             Ok(()) => match recover::aftermath(self.client, alone, before.as_deref()).await {
@@ -294,7 +320,7 @@ impl Journal<'_> {
             back.push_str(&quote::literal(&check));
         }
         session::query(self.client, &set).await?;
-        let (_, error) = send(self.client, sql).await;
+        let (_, error) = send_past(self.client, sql, Some(Point::StatementSent)).await;
         if let Some(error) = error {
             if !error.ends_session() {
                 let _ = session::query(self.client, &back).await;
@@ -306,7 +332,10 @@ impl Journal<'_> {
 
     async fn finish(&self, index: usize) -> Step {
         let row = self.writer.statement(self.migration, self.run, index, "done", self.backend, None);
-        self.bookkeep(&row).await.map_or_else(Step::Lost, |()| Step::Done)
+        reached(Point::DoneBefore).await;
+        let written = self.bookkeep(&row).await;
+        reached(Point::DoneAfter).await;
+        written.map_or_else(Step::Lost, |()| Step::Done)
     }
 
     /// Writes a row of ours in a transaction of its own, whatever role and path the file has set.

@@ -25,6 +25,7 @@ use crate::{
         lock, quote,
         session::{self, SessionSql},
     },
+    fail_points::{Point, reached},
 };
 
 /// How long a lock that is held is polled for within a run; after that the reconcile waits, with the pauses of its class.
@@ -93,8 +94,10 @@ impl Claim {
 
     /// Gives the lock back before the connections close, so that the next run doesn't meet it.
     pub async fn release(self) {
+        reached(Point::UnlockBefore).await;
         // A session that is gone has given it back.
         let _ = session::query(self.client(), "SELECT pg_catalog.pg_advisory_unlock_all()").await;
+        reached(Point::UnlockAfter).await;
     }
 }
 
@@ -111,12 +114,14 @@ pub(super) async fn take(session: Session, work: &Work<'_>) -> Result<Claim, Fai
     session::query(&working.client, &sql.ours()).await.map_err(preparing)?;
     let backend = identify(&watching.client, pid).await?;
     let location = &work.desired.history;
+    reached(Point::LockBefore).await;
     let mut keys = vec![lock::key(&[&location.schema, &location.set])];
     hold(&working.client, &watching.client, keys[0], "the set's lock").await?;
     if let Some(id) = location.lock_id {
         hold(&working.client, &watching.client, id, &format!("the lock {id} of history.lockId")).await?;
         keys.push(id);
     }
+    reached(Point::LockAfter).await;
     layout::ensure(&working.client, &tables).await?;
     let token = hexadecimal(&rand::rng().random::<[u8; 16]>());
     let by = match work.shell {
@@ -125,7 +130,9 @@ pub(super) async fn take(session: Session, work: &Work<'_>) -> Result<Claim, Fai
     };
     let claim =
         Claim { working, watching, backend, sql, tables, by, token, who, keys, fallen_back: AtomicBool::new(false) };
+    reached(Point::ClaimBefore).await;
     write_claim(&claim, work).await?;
+    reached(Point::ClaimAfter).await;
     Ok(claim)
 }
 

@@ -21,6 +21,7 @@ use crate::{
         journal::{self, Journal},
         session,
     },
+    fail_points::{Point, reached},
 };
 
 /// How a plan ended.
@@ -81,7 +82,8 @@ pub(super) async fn amend(
         }
     }
     sql.push_str("COMMIT");
-    write(claim, &sql).await.map_err(|error| claim.refused("amending the history", error))
+    let written = write(claim, &sql, Point::AmendmentBefore, Point::AmendmentAfter).await;
+    written.map_err(|error| claim.refused("amending the history", error))
 }
 
 /// Runs the steps in order, until one doesn't go through.
@@ -206,7 +208,7 @@ impl Step<'_> {
         let wrong = describe::wrong(self.migration, refusal);
         if refusal.error.is_transient() {
             let sql = self.writer.retrying(self.migration, &self.version, &self.inputs, row, attempts, &wrong);
-            return match write(self.claim, &sql).await {
+            return match write(self.claim, &sql, Point::RetryingBefore, Point::RetryingAfter).await {
                 Ok(()) => Ended::Failed(Failure::new(
                     Reason::Retrying,
                     format!(
@@ -307,7 +309,7 @@ impl Step<'_> {
         let existing = RunRow::Existing(run);
         let sql =
             self.writer.record(self.migration, &self.version, &self.inputs, existing, attempts, Outcome::Succeeded);
-        match write(self.claim, &sql).await {
+        match write(self.claim, &sql, Point::AppliedBefore, Point::AppliedAfter).await {
             Ok(()) => Ended::Through,
             Err(error) => Ended::Failed(self.claim.refused("writing down a migration that is done", error)),
         }
@@ -354,6 +356,7 @@ impl Step<'_> {
         let kind = if resumed.is_some() { "resume" } else { "apply" };
         let begin =
             self.writer.record(self.migration, &self.version, &self.inputs, RunRow::New(kind), 1, Outcome::Begun);
+        reached(Point::RunBefore).await;
         let rows = session::query(client, &format!("BEGIN; {begin}")).await;
         let made = async {
             let rows = rows?;
@@ -361,7 +364,9 @@ impl Step<'_> {
             if let Some(row) = resumed {
                 session::query(client, &self.writer.carry_over(row.run.id, run)).await?;
             }
+            reached(Point::RunWritten).await;
             session::query(client, "COMMIT").await?;
+            reached(Point::RunAfter).await;
             Ok::<_, SqlError>(run)
         }
         .await;
@@ -435,7 +440,7 @@ impl Step<'_> {
     }
 
     async fn recorded(&self, sql: &str) -> Ended {
-        match write(self.claim, sql).await {
+        match write(self.claim, sql, Point::FailureBefore, Point::FailureAfter).await {
             Ok(()) => {
                 tracing::warn!(version = %self.migration.version, name = self.migration.name, set = self.claim.tables.set, "failed");
                 Ended::Recorded
@@ -480,9 +485,12 @@ async fn pause(tried: u32, stop: &mut watch::Receiver<Stop>) -> Stop {
     *stop.borrow()
 }
 
-/// Sends rows of ours; an error leaves no transaction open.
-async fn write(claim: &Claim, sql: &str) -> Result<(), SqlError> {
-    match session::query(claim.client(), sql).await {
+/// Sends rows of ours, between two fail points; an error leaves no transaction open.
+async fn write(claim: &Claim, sql: &str, before: Point, after: Point) -> Result<(), SqlError> {
+    reached(before).await;
+    let written = session::query(claim.client(), sql).await;
+    reached(after).await;
+    match written {
         Ok(_) => Ok(()),
         Err(error) => {
             if !error.ends_session() {

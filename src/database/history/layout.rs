@@ -8,6 +8,7 @@ use super::Tables;
 use crate::{
     core::outcome::{Failure, Reason},
     database::{error::SqlError, lock, quote, session},
+    fail_points::{Point, reached},
 };
 
 /// The layout that this version reads and writes.
@@ -40,7 +41,10 @@ pub async fn ensure(client: &Client, tables: &Tables) -> Result<(), Failure> {
         if check(client, tables).await? {
             return Ok(());
         }
-        make(client, tables).await
+        reached(Point::TablesBefore).await;
+        make(client, tables).await?;
+        reached(Point::TablesAfter).await;
+        Ok(())
     }
     .await;
     // A session that is gone has lost the lock with it.
