@@ -1,0 +1,240 @@
+//! Kills at random: two operators and a PostgreSQL, none of which lives long, over sets that go on all the while.
+
+use std::time::{Duration, Instant};
+
+use dunlin::api::v1alpha1::MigrationSet;
+use kube::{Api, api::ListParams};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use serde_json::json;
+
+use super::{
+    generate::Migrations,
+    lane::Lane,
+    operator::Operator,
+    person::{Person, Seen, Verdict, judge, until_quiet},
+    scenario::{Obstacle, SETUP, Scenario},
+    subject::{Subject, column, connect},
+};
+use crate::support::{StopMode, fresh_namespace, kubernetes};
+
+/// How much is to be survived, at least.
+#[derive(Debug, Clone, Copy)]
+pub struct Measure {
+    pub kills: usize,
+    pub migrations: usize,
+    pub sets_a_round: usize,
+    pub migrations_a_set: usize,
+}
+
+/// What was survived.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub operator_kills: usize,
+    pub server_kills: usize,
+    pub terminated: usize,
+    pub rounds: usize,
+    pub sets: usize,
+    pub transactional: usize,
+    pub non_transactional: usize,
+    pub statements_interrupted: usize,
+    pub verdict: Verdict,
+}
+
+impl Tally {
+    pub fn kills(&self) -> usize {
+        self.operator_kills + self.server_kills
+    }
+
+    pub fn migrations(&self) -> usize {
+        self.transactional + self.non_transactional
+    }
+}
+
+/// How long a round may take before something is called stuck.
+const ROUND: Duration = Duration::from_mins(4);
+
+/// A set of a round.
+struct Member {
+    subject: Subject,
+    scenario: Scenario,
+    expected: Vec<String>,
+}
+
+/// Goes on, round after round, until enough was survived, or something is wrong.
+pub async fn run(lane: &Lane, seed: u64, measure: Measure) -> Tally {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut tally = Tally::default();
+    let namespace = fresh_namespace().await;
+    while (tally.kills() < measure.kills || tally.migrations() < measure.migrations) && tally.verdict.is_good() {
+        tally.rounds += 1;
+        round(lane, &namespace, &mut rng, measure, &mut tally).await;
+        println!(
+            "  round {}: {} kills, {} migrations so far",
+            tally.rounds,
+            tally.kills(),
+            tally.migrations()
+        );
+    }
+    tally
+}
+
+async fn round(lane: &Lane, namespace: &str, rng: &mut StdRng, measure: Measure, tally: &mut Tally) {
+    let mut members = Vec::new();
+    for number in 0..measure.sets_a_round {
+        let migrations = Migrations::random(rng, measure.migrations_a_set);
+        let expected = expected(lane, namespace, &migrations).await;
+        let name = format!("round-{}-{number}", tally.rounds);
+        members.push(Member::new(lane, namespace, &name, &migrations, expected).await);
+        tally.sets += 1;
+        let transactional = migrations.0.iter().filter(|migration| migration.transactional).count();
+        tally.transactional += transactional;
+        tally.non_transactional += migrations.0.len() - transactional;
+    }
+    let mut chaos = Chaos::new(lane, namespace);
+    let mut persons: Vec<Person<'_>> = members.iter().map(|member| Person::new(&member.subject, &member.scenario)).collect();
+    let ended = tokio::select! {
+        ended = see_to(namespace, &mut persons) => ended,
+        () = chaos.reign(rng, tally) => unreachable!("chaos has no end of its own"),
+    };
+    if let Err(error) = ended {
+        tally.verdict.others.push(error);
+    }
+    tally.statements_interrupted += persons.iter().map(|person| person.asked).sum::<usize>();
+    chaos.end();
+    // Whoever was killed last left something; one operator has the last word.
+    let last = Operator::start(namespace, None, &lane.logs.join("last.log"));
+    for member in &members {
+        if tally.verdict.others.is_empty()
+            && let Err(error) = until_quiet(&member.subject, Duration::from_mins(1)).await
+        {
+            tally.verdict.others.push(format!("{}: {error}", member.subject.name));
+        }
+        let files = member.scenario.files.len();
+        tally.verdict.add(judge(&member.subject, files, &member.expected).await);
+    }
+    for log in ["one.log", "two.log", "last.log"] {
+        tally.verdict.others.extend(Operator::defects(&lane.logs.join(log)));
+    }
+    drop(last);
+    if tally.verdict.is_good() {
+        for member in members {
+            member.subject.delete().await;
+            lane.drop_database(&member.subject.url).await;
+        }
+    }
+}
+
+/// What the database is to be in the end.
+async fn expected(lane: &Lane, namespace: &str, migrations: &Migrations) -> Vec<String> {
+    let subject = lane.subject_in(namespace, "expected").await;
+    subject.run(SETUP).await;
+    let client = subject.connect().await;
+    migrations.run_on(&client).await.expect("what is generated is sound");
+    let digest = subject.digest().await.expect("it is read");
+    drop(client);
+    lane.drop_database(&subject.url).await;
+    digest
+}
+
+impl Member {
+    async fn new(lane: &Lane, namespace: &str, name: &str, migrations: &Migrations, expected: Vec<String>) -> Self {
+        let subject = lane.subject_in(namespace, name).await;
+        subject.run(SETUP).await;
+        let files = migrations.files();
+        subject.secret(&subject.url).await;
+        subject.files(&files).await;
+        // What is behind a killed session's lock is waited for as long as it takes.
+        let spec = json!({"policy": {"lockTimeout": "500ms"}});
+        subject.apply(&spec).await;
+        let scenario =
+            Scenario { name: "random", files, mended: None, mend: "", spec, obstacle: Obstacle::None };
+        Self { subject, scenario, expected }
+    }
+}
+
+/// Sees to all sets until each is up to date.
+async fn see_to(namespace: &str, persons: &mut [Person<'_>]) -> Result<(), String> {
+    let sets: Api<MigrationSet> = Api::namespaced(kubernetes().client().await, namespace);
+    let deadline = Instant::now() + ROUND;
+    loop {
+        let found = sets.list(&ListParams::default()).await.map_err(|error| format!("{error:?}"))?;
+        let mut waiting = Vec::new();
+        for person in persons.iter_mut() {
+            let name = Some(person.subject.name.as_str());
+            let Some(set) = found.items.iter().find(|set| set.metadata.name.as_deref() == name) else {
+                return Err(format!("{name:?} is gone"));
+            };
+            match person.look(set).await.map_err(|error| format!("{}: {error}", person.subject.name))? {
+                Seen::UpToDate => {}
+                Seen::NotYet => waiting.push(set),
+            }
+        }
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(format!("stuck for {ROUND:?}: {:#?}", waiting.first().map(|set| &set.status)));
+        }
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+}
+
+/// Two operators and what befalls them.
+struct Chaos<'a> {
+    lane: &'a Lane,
+    namespace: &'a str,
+    operators: Vec<Operator>,
+}
+
+impl<'a> Chaos<'a> {
+    fn new(lane: &'a Lane, namespace: &'a str) -> Self {
+        let operators = ["one", "two"].map(|name| Operator::start(namespace, None, &lane.logs.join(format!("{name}.log"))));
+        Self { lane, namespace, operators: operators.into() }
+    }
+
+    async fn reign(&mut self, rng: &mut StdRng, tally: &mut Tally) {
+        loop {
+            let pause = Duration::from_millis(rng.random_range(50..750));
+            tokio::time::sleep(pause).await;
+            match rng.random_range(0..100) {
+                0..84 => {
+                    let victim = &mut self.operators[rng.random_range(0..2)];
+                    if victim.has_ended() {
+                        tally.verdict.others.push("an operator has ended by itself".to_owned());
+                    }
+                    victim.kill();
+                    *victim = Operator::start(self.namespace, None, &victim.log().to_owned());
+                    tally.operator_kills += 1;
+                }
+                84..89 => {
+                    self.lane.restart(StopMode::Immediate).await;
+                    tally.server_kills += 1;
+                }
+                89..92 => {
+                    self.lane.restart(StopMode::Kill).await;
+                    tally.server_kills += 1;
+                }
+                _ => tally.terminated += self.terminate_one(rng).await,
+            }
+        }
+    }
+
+    /// Terminates one of Dunlin's backends, whatever it is doing.
+    async fn terminate_one(&self, rng: &mut StdRng) -> usize {
+        let client = connect(self.lane.url()).await;
+        let backends = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'dunlin/%' ORDER BY pid";
+        let Ok(pids) = column(&client, backends).await else { return 0 };
+        if pids.is_empty() {
+            return 0;
+        }
+        let pid = &pids[rng.random_range(0..pids.len())];
+        match column(&client, &format!("SELECT pg_terminate_backend({pid})")).await {
+            Ok(done) => usize::from(done == ["t"]),
+            Err(_) => 0,
+        }
+    }
+
+    fn end(&mut self) {
+        self.operators.clear();
+    }
+}

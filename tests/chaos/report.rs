@@ -1,0 +1,248 @@
+//! Runs the parts, and prints what was survived.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    path::Path,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use dunlin::fail_points::Point;
+use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
+
+use super::{
+    Args,
+    lane::Lane,
+    matrix::{self, Cell, Fault, Reference, is_of_the_api_server},
+    random::{self, Measure},
+    scenario::Scenario,
+};
+use crate::support::kubernetes;
+
+/// Crashes of the quick form.
+const SAMPLE: usize = 10;
+/// Crashes side by side.
+const LANES: usize = 3;
+
+const CRD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/crds/migrationsets.dunlin.dev.yaml");
+
+/// The crashes at fail points, summed up.
+#[derive(Debug, Default)]
+struct Crashes {
+    run: usize,
+    asked: usize,
+    unmet: Vec<String>,
+    hit: BTreeSet<Point>,
+    struck: BTreeMap<(Point, Fault), usize>,
+    doubles: Vec<String>,
+    losses: Vec<String>,
+    others: Vec<String>,
+}
+
+/// Runs what the arguments say; fails when anything was done twice, lost, or told wrongly.
+pub async fn run(args: &Args, seed: u64) -> ExitCode {
+    println!("chaos: seed {seed} (again with --seed {seed}, or make chaos SEED={seed})");
+    let logs = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("chaos-{seed}"));
+    std::fs::create_dir_all(&logs).expect("the folder can be made");
+    install_crd();
+    let mut good = true;
+    if args.only.as_deref() != Some("random") {
+        good &= points(args, seed, &logs).await;
+    }
+    if args.only.as_deref() != Some("points") {
+        good &= kills(args, seed, &logs).await;
+    }
+    if good {
+        // They tell of nothing that went wrong.
+        let _ = std::fs::remove_dir_all(&logs);
+        ExitCode::SUCCESS
+    } else {
+        println!("chaos: FAILED with seed {seed}; logs of the operators are in {}", logs.display());
+        ExitCode::FAILURE
+    }
+}
+
+fn install_crd() {
+    let kubectl = |arguments: &[&str]| {
+        let output = kubernetes().kubectl(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    kubectl(&["apply", "--server-side", "-f", CRD]);
+    kubectl(&["wait", "crd/migrationsets.dunlin.dev", "--for=condition=Established", "--timeout=30s"]);
+}
+
+/// Crashes at fail points.
+async fn points(args: &Args, seed: u64, logs: &Path) -> bool {
+    let begun = Instant::now();
+    let lanes = if args.full { LANES } else { 1 };
+    let mut open = Vec::new();
+    for _ in 0..lanes {
+        open.push(Lane::open(args.postgres, logs.to_owned()).await);
+    }
+    let references = match references(&open[0]).await {
+        Ok(references) => Arc::new(references),
+        Err(error) => {
+            println!("chaos: {error}");
+            return false;
+        }
+    };
+    let mut cells = cells(&references);
+    if let Some(matching) = &args.matching {
+        cells.retain(|(cell, _)| cell.to_string().contains(matching));
+    }
+    cells.shuffle(&mut StdRng::seed_from_u64(seed));
+    if !args.full && args.matching.is_none() {
+        cells.truncate(SAMPLE);
+    }
+    println!("crashes at fail points: {} to come", cells.len());
+    let queue = Arc::new(Mutex::new(VecDeque::from(cells)));
+    let sum = Arc::new(Mutex::new(Crashes::default()));
+    let workers: Vec<_> = open
+        .into_iter()
+        .map(|lane| tokio::spawn(work(Arc::new(lane), Arc::clone(&references), Arc::clone(&queue), Arc::clone(&sum))))
+        .collect();
+    for worker in workers {
+        worker.await.expect("a worker catches what its crashes throw");
+    }
+    let sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+    sum.print(begun.elapsed(), args.full && args.matching.is_none())
+}
+
+async fn references(lane: &Lane) -> Result<Vec<Reference>, String> {
+    let scenarios = [
+        Scenario::transactional(),
+        Scenario::non_transactional(),
+        Scenario::failing(),
+        Scenario::failing_non_transactional(),
+        Scenario::blocked(),
+        Scenario::cut_off(),
+    ];
+    let mut references = Vec::new();
+    for scenario in scenarios {
+        references.push(Reference::of(lane, scenario).await?);
+    }
+    Ok(references)
+}
+
+/// Every hit of the two plain scenarios, and of the others what only they come past; each with the index of its
+/// reference.
+fn cells(references: &[Reference]) -> Vec<(Cell, usize)> {
+    let mut cells = Vec::new();
+    for (index, reference) in references.iter().enumerate() {
+        let plain = index < 2;
+        let wanted = reference.cells(|hit| match hit.point {
+            point if is_of_the_api_server(point) => hit.count <= if plain { 3 } else { 1 },
+            Point::FailureBefore
+            | Point::FailureAfter
+            | Point::AmendmentBefore
+            | Point::AmendmentAfter
+            | Point::RetryingBefore
+            | Point::RetryingAfter
+            | Point::RepairBefore
+            | Point::RepairAfter => true,
+            // A run that is resumed is written in another way.
+            Point::RunBefore | Point::RunWritten | Point::RunAfter => plain || hit.count > 1,
+            _ => plain,
+        });
+        cells.extend(wanted.into_iter().map(|cell| (cell, index)));
+    }
+    cells
+}
+
+async fn work(
+    lane: Arc<Lane>,
+    references: Arc<Vec<Reference>>,
+    queue: Arc<Mutex<VecDeque<(Cell, usize)>>>,
+    sum: Arc<Mutex<Crashes>>,
+) {
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some((cell, index)) = next else { return };
+        let (told, begun) = (cell.to_string(), Instant::now());
+        let (running, references) = (Arc::clone(&lane), Arc::clone(&references));
+        let under_way = cell.clone();
+        let ran = tokio::spawn(async move { matrix::run(&running, &under_way, &references[index]).await }).await;
+        let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+        sum.run += 1;
+        let ran = ran.unwrap_or_else(|error| Err(format!("a time-out or an unexpected answer: {error}")));
+        let word = match &ran {
+            Ok(ran) if !ran.verdict.is_good() => "WRONG",
+            Ok(ran) if !ran.met => "not met",
+            Ok(_) => "ok",
+            Err(_) => "WRONG",
+        };
+        println!("  {:>4}  {told}: {word} ({:.1} s)", sum.run, begun.elapsed().as_secs_f32());
+        match ran {
+            Ok(ran) => {
+                sum.asked += ran.asked;
+                sum.hit.extend(ran.order.iter().map(|hit| hit.point));
+                if ran.met {
+                    *sum.struck.entry((cell.hit.point, cell.fault)).or_default() += 1;
+                } else {
+                    sum.unmet.push(told.clone());
+                }
+                let tell = |what: String| format!("{told}: {what}");
+                sum.doubles.extend(ran.verdict.doubles.into_iter().map(tell));
+                sum.losses.extend(ran.verdict.losses.into_iter().map(tell));
+                sum.others.extend(ran.verdict.others.into_iter().map(tell));
+            }
+            Err(error) => sum.others.push(format!("{told}: {error}")),
+        }
+    }
+}
+
+impl Crashes {
+    /// Prints the sum; false when something was wrong, or, of all crashes, a point was left out.
+    fn print(&self, took: Duration, all: bool) -> bool {
+        let struck: BTreeSet<Point> = self.struck.keys().map(|(point, _)| *point).collect();
+        println!("crashes at fail points: {} in {} s", self.run, took.as_secs());
+        println!("  points struck     {:>6} of {}", struck.len(), Point::ALL.len());
+        println!("  point × fault     {:>6} of {}", self.struck.len(), Point::ALL.len() * Fault::ALL.len());
+        println!("  not met again     {:>6}", self.unmet.len());
+        println!("  persons asked     {:>6}", self.asked);
+        println!("  doubles           {:>6}", self.doubles.len());
+        println!("  losses            {:>6}", self.losses.len());
+        println!("  other faults      {:>6}", self.others.len());
+        for wrong in [&self.doubles, &self.losses, &self.others].into_iter().flatten() {
+            println!("WRONG: {wrong}");
+        }
+        let pairs = Point::ALL.iter().flat_map(|point| Fault::ALL.map(|fault| (*point, fault)));
+        let left_out: Vec<String> = pairs
+            .filter(|pair| all && !self.struck.contains_key(pair))
+            .map(|(point, fault)| format!("{fault:?} at {}", point.name()))
+            .collect();
+        if !left_out.is_empty() {
+            println!("LEFT OUT: {}", left_out.join(", "));
+        }
+        self.doubles.is_empty() && self.losses.is_empty() && self.others.is_empty() && left_out.is_empty()
+    }
+}
+
+/// Random kills.
+async fn kills(args: &Args, seed: u64, logs: &Path) -> bool {
+    let begun = Instant::now();
+    let measure = if args.full {
+        Measure { kills: args.kills.unwrap_or(1_000), migrations: 500, sets_a_round: 12, migrations_a_set: 14 }
+    } else {
+        Measure { kills: args.kills.unwrap_or(25), migrations: 24, sets_a_round: 4, migrations_a_set: 8 }
+    };
+    let lane = Lane::open(args.postgres, logs.to_owned()).await;
+    println!("random kills: at least {} over at least {} migrations", measure.kills, measure.migrations);
+    let tally = random::run(&lane, seed, measure).await;
+    let verdict = &tally.verdict;
+    println!("random kills: {} in {} s, PostgreSQL {}", tally.kills(), begun.elapsed().as_secs(), lane.version());
+    println!("  of operators      {:>6}", tally.operator_kills);
+    println!("  of PostgreSQL     {:>6}", tally.server_kills);
+    println!("  backends ended    {:>6}", tally.terminated);
+    println!("  migrations        {:>6} ({} outside of a transaction)", tally.migrations(), tally.non_transactional);
+    println!("  sets              {:>6} in {} rounds", tally.sets, tally.rounds);
+    println!("  persons asked     {:>6}", tally.statements_interrupted);
+    println!("  doubles           {:>6}", verdict.doubles.len());
+    println!("  losses            {:>6}", verdict.losses.len());
+    println!("  other faults      {:>6}", verdict.others.len());
+    for wrong in [&verdict.doubles, &verdict.losses, &verdict.others].into_iter().flatten() {
+        println!("WRONG: {wrong}");
+    }
+    verdict.is_good()
+}
