@@ -10,6 +10,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 DUNLIN := $(TARGET)/debug/dunlin
 CLUSTER_BIN := target/cluster/bin
 CLUSTER_SOURCES := $(shell find tests/cluster -name '*.go' ! -name '*_test.go') tests/cluster/go.mod tests/cluster/go.sum
+# Builds for debugging have fail points, with which `make chaos` stops operators; releases don't.
+FAILPOINTS := --features failpoints
 CRD := crds/migrationsets.dunlin.dev.yaml
 
 # One set of flags for build, vet and test: each other one compiles all of
@@ -20,7 +22,7 @@ GO := CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false' go
 KUBERNETES = $(shell awk '$$1 == "k8s.io/kubernetes" {print $$2; exit}' tests/cluster/go.mod)
 STAMP = -X k8s.io/component-base/version.gitVersion=$(KUBERNETES) -X k8s.io/client-go/pkg/version.gitVersion=$(KUBERNETES)
 
-.PHONY: help requirements requirements-of-tests cluster build generate lint deny test demo bench clean
+.PHONY: help requirements requirements-of-tests cluster build generate lint deny test chaos demo bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +44,7 @@ $(CLUSTER_BIN)/cluster: $(CLUSTER_SOURCES) | requirements
 
 build: | requirements ## build dunlin, for debugging
 	@echo "==> building dunlin: 2 to 6 minutes on two cores the first time, seconds after"
-	@cargo build --locked
+	@cargo build --locked $(FAILPOINTS)
 
 generate: build ## write the generated files anew: crds/ from the types
 	@mkdir -p $(dir $(CRD)) $(TARGET)/generated
@@ -55,7 +57,7 @@ lint: build cluster ## check format, lints, and that the generated files are up 
 	@cargo fmt --check
 	@unformatted=$$(gofmt -l tests/cluster); if [ -n "$$unformatted" ]; then echo "run gofmt -w on: $$unformatted" >&2; exit 1; fi
 	@echo "==> lints: 1 to 3 minutes the first time"
-	@cargo clippy --locked --all-targets -- -D warnings
+	@cargo clippy --locked $(FAILPOINTS) --all-targets -- -D warnings
 	@$(GO) vet -C tests/cluster ./...
 	@echo "==> generated files"
 	@mkdir -p $(TARGET)/generated
@@ -72,12 +74,15 @@ deny: | requirements ## check dependencies: duplicates, licenses, where they com
 	fi
 
 test: requirements-of-tests cluster build lint ## run every test, and lint
-	@echo "==> tests of Dunlin: unit, command line, PostgreSQL, operator"
-	@cargo test --locked --no-fail-fast
+	@echo "==> tests of Dunlin: unit, command line, PostgreSQL, operator, and a quick make chaos"
+	@cargo test --locked $(FAILPOINTS) --no-fail-fast
 	@echo "==> tests of the cluster that those run against: some 20 s"
 	@$(GO) test -C tests/cluster -count=1 ./internal/...
 	@$(MAKE) --no-print-directory deny
 	@echo "==> all tests passed"
+
+chaos: cluster build ## crash at every fail point, and 1,000 random kills: some 25 minutes; SEED=n repeats a run
+	@cargo test --locked $(FAILPOINTS) --test chaos -- --full $(if $(SEED),--seed $(SEED))
 
 demo: cluster build ## show Dunlin at work, and stay up; EXIT=1 leaves at the end, CLUSTER=current uses your kubectl's cluster
 	@EXIT='$(EXIT)' CLUSTER='$(CLUSTER)' DUNLIN='$(abspath $(DUNLIN))' demo/run

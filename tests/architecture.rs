@@ -368,6 +368,30 @@ fn every_module_opens_with_its_job_and_none_is_too_long() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A point that stands nowhere, or in two places that are one effect, would be struck and prove nothing.
+#[test]
+fn every_fail_point_stands_somewhere() {
+    let text: String =
+        sources().iter().filter(|source| source.top() != "fail_points").map(|source| code(&source.text)).collect();
+    for point in dunlin::fail_points::Point::ALL {
+        assert!(text.contains(&format!("Point::{point:?}")), "{point:?} stands nowhere");
+    }
+}
+
+#[test]
+fn no_release_has_fail_points() {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("it is there");
+    let features = manifest.split("[features]").nth(1).and_then(|rest| rest.split("\n[").next()).expect("a section");
+    assert!(!features.lines().any(|line| line.trim_start().starts_with("default")), "{features}");
+    let makefile = std::fs::read_to_string(root().join("Makefile")).expect("it is there");
+    let releases: Vec<&str> =
+        makefile.lines().filter(|line| line.contains("--release") || line.contains("cargo bench")).collect();
+    assert!(!releases.is_empty());
+    for line in releases {
+        assert!(!line.to_lowercase().contains("failpoints"), "{line}");
+    }
+}
+
 #[test]
 fn the_crd_file_is_the_generated_one() {
     let path = root().join("crds/migrationsets.dunlin.dev.yaml");

@@ -24,6 +24,11 @@ use crate::{
     fail_points::{Point, reached},
 };
 
+/// With `synchronous_commit = off` a crash of the server takes the last commits along, and an intent with them; what the
+/// statement did outside of the database stays. (Every other level waits for the server's own disk.)
+const DURABLY: &str = "SELECT pg_catalog.set_config('synchronous_commit', 'on', true) \
+                       WHERE pg_catalog.current_setting('synchronous_commit') = 'off'";
+
 /// A run's journal, and the session that it is written with.
 #[derive(Debug)]
 pub struct Journal<'a> {
@@ -259,7 +264,7 @@ impl Journal<'_> {
         };
         let intent = self.writer.statement(self.migration, self.run, index, "intent", self.backend, before.as_deref());
         reached(Point::IntentBefore).await;
-        if let Err(error) = self.bookkeep(&intent).await {
+        if let Err(error) = self.bookkeep(&format!("{DURABLY}; {intent}")).await {
             return Step::Lost(error);
         }
         reached(Point::IntentAfter).await;

@@ -137,7 +137,8 @@ fn non_transactional(rng: &mut StdRng, number: usize) -> Migration {
         let version = version(number);
         match rng.random_range(0..11) {
             0 => statements.push(plain(format!("CREATE INDEX CONCURRENTLY {name} ON items (name, id)"))),
-            1 => statements.push(plain(format!("CREATE UNIQUE INDEX CONCURRENTLY {name} ON items (id) WHERE id > {number}"))),
+            1 => statements
+                .push(plain(format!("CREATE UNIQUE INDEX CONCURRENTLY {name} ON items (id) WHERE id > {number}"))),
             2 => statements.extend([
                 plain(format!("CREATE INDEX {name} ON items ((id % 10))")),
                 plain(format!("DROP INDEX CONCURRENTLY {name}")),

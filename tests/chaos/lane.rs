@@ -51,7 +51,7 @@ impl Lane {
     }
 
     /// Ends the server and starts it again.
-    pub async fn restart(&self, mode: StopMode) {
+    pub fn restart(&self, mode: StopMode) {
         tokio::task::block_in_place(|| self.server.restart(mode));
     }
 

@@ -1,12 +1,6 @@
 //! Crash at every effect: each fail point × each fault × each scenario that comes past it.
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use dunlin::fail_points::Point;
 use tokio::time::timeout;
@@ -107,17 +101,18 @@ impl Reference {
         Ok(Self { scenario, digest, order })
     }
 
-    /// A cell for each hit that `wanted` says, and each fault.
-    pub fn cells(&self, wanted: impl Fn(Hit) -> bool) -> Vec<Cell> {
+    /// Every hit, each once.
+    pub fn hits(&self) -> BTreeSet<Hit> {
+        self.order.iter().copied().collect()
+    }
+
+    /// The crash by that fault at that hit.
+    pub fn cell(&self, hit: Hit, fault: Fault) -> Cell {
         let engine: Vec<Hit> = self.order.iter().copied().filter(|hit| !is_of_the_api_server(hit.point)).collect();
-        let hits: BTreeSet<Hit> = self.order.iter().copied().filter(|hit| wanted(*hit)).collect();
-        let cell = |hit: Hit, fault| {
-            let at = engine.iter().position(|found| *found == hit);
-            let before = at.and_then(|at| at.checked_sub(1)).map(|at| engine[at]);
-            let hold_at = before.filter(|_| hit.point == Point::CommitSent && fault == Fault::Cut);
-            Cell { scenario: Arc::clone(&self.scenario), hit, fault, hold_at }
-        };
-        hits.into_iter().flat_map(|hit| Fault::ALL.map(|fault| cell(hit, fault))).collect()
+        let at = engine.iter().position(|found| *found == hit);
+        let before = at.and_then(|at| at.checked_sub(1)).map(|at| engine[at]);
+        let hold_at = before.filter(|_| hit.point == Point::CommitSent && fault == Fault::Cut);
+        Cell { scenario: Arc::clone(&self.scenario), hit, fault, hold_at }
     }
 }
 
@@ -217,7 +212,7 @@ impl Stage {
                                 WHERE datname = current_database() AND application_name LIKE 'dunlin/%'";
                 column(&sql, backends).await.expect("a superuser may terminate");
             }
-            Fault::Restart => lane.restart(StopMode::Immediate).await,
+            Fault::Restart => lane.restart(StopMode::Immediate),
         }
         drop(stopped);
     }

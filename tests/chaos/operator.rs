@@ -32,7 +32,6 @@ impl Operator {
         Self { child: command.spawn().expect("the binary runs"), log: log.to_owned() }
     }
 
-
     /// Kills it with SIGKILL, and waits until it is gone.
     pub fn kill(&mut self) {
         // One that has ended by itself is told by `defects`.

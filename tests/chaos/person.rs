@@ -72,10 +72,21 @@ impl<'a> Person<'a> {
                 self.decide(failure, &undo).await;
                 Ok(Seen::NotYet)
             }
-            (Some(stalled @ ("ChecksumDrift" | "MissingMigration" | "OutOfOrder" | "InvalidSpec" | "InvalidSource" | "Conflict"
-            | "PermissionDenied" | "PoolerNotSupported" | "AuthenticationFailed" | "TLSFailed")), _) => {
-                Err(format!("stalled for no reason, as {stalled}: {:#?}", set.status))
-            }
+            (
+                Some(
+                    stalled @ ("ChecksumDrift"
+                    | "MissingMigration"
+                    | "OutOfOrder"
+                    | "InvalidSpec"
+                    | "InvalidSource"
+                    | "Conflict"
+                    | "PermissionDenied"
+                    | "PoolerNotSupported"
+                    | "AuthenticationFailed"
+                    | "TLSFailed"),
+                ),
+                _,
+            ) => Err(format!("stalled for no reason, as {stalled}: {:#?}", set.status)),
             (_, _) => Ok(Seen::NotYet),
         }
     }
@@ -84,12 +95,14 @@ impl<'a> Person<'a> {
     async fn asked_rightly(&self, failure: &FailureStatus) -> Result<(), String> {
         let (version, statement) = (failure.version.clone().unwrap_or_default(), failure.statement.unwrap_or_default());
         let files = self.scenario.files.iter();
-        let text = files.filter(|(name, _)| name.starts_with(&version)).map(|(_, text)| text.as_str()).collect::<String>();
+        let text =
+            files.filter(|(name, _)| name.starts_with(&version)).map(|(_, text)| text.as_str()).collect::<String>();
         let asked = format!("CALL twice('{version}', {statement})");
         if !text.contains(&asked) {
             return Err(format!("asked about a statement that can be proven: {failure:#?}"));
         }
-        let begun = format!("SELECT count(*) FROM calls WHERE (version, ordinal, what) = ('{version}', {statement}, 'begun')");
+        let begun =
+            format!("SELECT count(*) FROM calls WHERE (version, ordinal, what) = ('{version}', {statement}, 'begun')");
         let begun = self.subject.column(&begun).await?;
         if !["0", "1"].contains(&begun.join("").as_str()) {
             return Err(format!("double: {asked} has begun {begun:?} times before anybody was asked"));
@@ -150,8 +163,12 @@ pub async fn judge(subject: &Subject, files: usize, expected: &[String]) -> Verd
     let named = |line: &String| format!("{}: {line}", subject.name);
     verdict.doubles = ask(DOUBLES).await.iter().map(named).collect();
     let found = subject.digest().await.unwrap_or_else(|error| vec![error]);
-    verdict.losses.extend(expected.iter().filter(|line| !found.contains(line)).map(|line| named(&format!("lacks: {line}"))));
-    verdict.losses.extend(found.iter().filter(|line| !expected.contains(line)).map(|line| named(&format!("has: {line}"))));
+    verdict
+        .losses
+        .extend(expected.iter().filter(|line| !found.contains(line)).map(|line| named(&format!("lacks: {line}"))));
+    verdict
+        .losses
+        .extend(found.iter().filter(|line| !expected.contains(line)).map(|line| named(&format!("has: {line}"))));
     let applied = ask("SELECT count(*) FROM dunlin.migration WHERE state = 'applied'").await;
     if applied != [files.to_string()] {
         verdict.losses.push(named(&format!("{applied:?} of {files} migrations in the history")));
@@ -162,7 +179,10 @@ pub async fn judge(subject: &Subject, files: usize, expected: &[String]) -> Verd
     let agrees = set.status.as_ref().is_some_and(|status| {
         let count = status.applied.as_ref().map(|applied| (applied.count, applied.pending));
         let files = i64::try_from(files).unwrap_or_default();
-        count == Some((files, 0)) && status.running.is_none() && status.failure.is_none() && reason(&set) == Some("UpToDate")
+        count == Some((files, 0))
+            && status.running.is_none()
+            && status.failure.is_none()
+            && reason(&set) == Some("UpToDate")
     });
     if !agrees {
         verdict.others.push(named(&format!("the status doesn't agree with the database: {:#?}", set.status)));

@@ -68,12 +68,7 @@ pub async fn run(lane: &Lane, seed: u64, measure: Measure) -> Tally {
     while (tally.kills() < measure.kills || tally.migrations() < measure.migrations) && tally.verdict.is_good() {
         tally.rounds += 1;
         round(lane, &namespace, &mut rng, measure, &mut tally).await;
-        println!(
-            "  round {}: {} kills, {} migrations so far",
-            tally.rounds,
-            tally.kills(),
-            tally.migrations()
-        );
+        println!("  round {}: {} kills, {} migrations so far", tally.rounds, tally.kills(), tally.migrations());
     }
     tally
 }
@@ -91,7 +86,8 @@ async fn round(lane: &Lane, namespace: &str, rng: &mut StdRng, measure: Measure,
         tally.non_transactional += migrations.0.len() - transactional;
     }
     let mut chaos = Chaos::new(lane, namespace);
-    let mut persons: Vec<Person<'_>> = members.iter().map(|member| Person::new(&member.subject, &member.scenario)).collect();
+    let mut persons: Vec<Person<'_>> =
+        members.iter().map(|member| Person::new(&member.subject, &member.scenario)).collect();
     let ended = tokio::select! {
         ended = see_to(namespace, &mut persons) => ended,
         () = chaos.reign(rng, tally) => unreachable!("chaos has no end of its own"),
@@ -146,8 +142,7 @@ impl Member {
         // What is behind a killed session's lock is waited for as long as it takes.
         let spec = json!({"policy": {"lockTimeout": "500ms"}});
         subject.apply(&spec).await;
-        let scenario =
-            Scenario { name: "random", files, mended: None, mend: "", spec, obstacle: Obstacle::None };
+        let scenario = Scenario { name: "random", files, mended: None, mend: "", spec, obstacle: Obstacle::None };
         Self { subject, scenario, expected }
     }
 }
@@ -188,13 +183,14 @@ struct Chaos<'a> {
 
 impl<'a> Chaos<'a> {
     fn new(lane: &'a Lane, namespace: &'a str) -> Self {
-        let operators = ["one", "two"].map(|name| Operator::start(namespace, None, &lane.logs.join(format!("{name}.log"))));
+        let operators =
+            ["one", "two"].map(|name| Operator::start(namespace, None, &lane.logs.join(format!("{name}.log"))));
         Self { lane, namespace, operators: operators.into() }
     }
 
     async fn reign(&mut self, rng: &mut StdRng, tally: &mut Tally) {
         loop {
-            let pause = Duration::from_millis(rng.random_range(50..750));
+            let pause = Duration::from_millis(rng.random_range(30..520));
             tokio::time::sleep(pause).await;
             match rng.random_range(0..100) {
                 0..84 => {
@@ -203,15 +199,15 @@ impl<'a> Chaos<'a> {
                         tally.verdict.others.push("an operator has ended by itself".to_owned());
                     }
                     victim.kill();
-                    *victim = Operator::start(self.namespace, None, &victim.log().to_owned());
+                    *victim = Operator::start(self.namespace, None, victim.log());
                     tally.operator_kills += 1;
                 }
                 84..89 => {
-                    self.lane.restart(StopMode::Immediate).await;
+                    self.lane.restart(StopMode::Immediate);
                     tally.server_kills += 1;
                 }
                 89..92 => {
-                    self.lane.restart(StopMode::Kill).await;
+                    self.lane.restart(StopMode::Kill);
                     tally.server_kills += 1;
                 }
                 _ => tally.terminated += self.terminate_one(rng).await,

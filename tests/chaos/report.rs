@@ -9,10 +9,15 @@ use std::{
 };
 
 use dunlin::fail_points::Point;
-use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
+use rand::{
+    SeedableRng as _,
+    rngs::StdRng,
+    seq::{IndexedRandom as _, SliceRandom as _},
+};
 
 use super::{
     Args,
+    gate::Hit,
     lane::Lane,
     matrix::{self, Cell, Fault, Reference, is_of_the_api_server},
     random::{self, Measure},
@@ -87,11 +92,10 @@ async fn points(args: &Args, seed: u64, logs: &Path) -> bool {
             return false;
         }
     };
-    let mut cells = cells(&references);
+    let mut cells = cells(&references, &mut StdRng::seed_from_u64(seed));
     if let Some(matching) = &args.matching {
         cells.retain(|(cell, _)| cell.to_string().contains(matching));
     }
-    cells.shuffle(&mut StdRng::seed_from_u64(seed));
     if !args.full && args.matching.is_none() {
         cells.truncate(SAMPLE);
     }
@@ -125,13 +129,13 @@ async fn references(lane: &Lane) -> Result<Vec<Reference>, String> {
     Ok(references)
 }
 
-/// Every hit of the two plain scenarios, and of the others what only they come past; each with the index of its
-/// reference.
-fn cells(references: &[Reference]) -> Vec<(Cell, usize)> {
+/// Each point with each fault in both plain scenarios, at the first hit; at every later hit with a fault that chance
+/// picks. Of the other scenarios what only they come past. Each with the index of its reference.
+fn cells(references: &[Reference], rng: &mut StdRng) -> Vec<(Cell, usize)> {
     let mut cells = Vec::new();
     for (index, reference) in references.iter().enumerate() {
         let plain = index < 2;
-        let wanted = reference.cells(|hit| match hit.point {
+        let wanted = |hit: Hit| match hit.point {
             point if is_of_the_api_server(point) => hit.count <= if plain { 3 } else { 1 },
             Point::FailureBefore
             | Point::FailureAfter
@@ -144,9 +148,14 @@ fn cells(references: &[Reference]) -> Vec<(Cell, usize)> {
             // A run that is resumed is written in another way.
             Point::RunBefore | Point::RunWritten | Point::RunAfter => plain || hit.count > 1,
             _ => plain,
-        });
-        cells.extend(wanted.into_iter().map(|cell| (cell, index)));
+        };
+        for hit in reference.hits().into_iter().filter(|hit| wanted(*hit)) {
+            let all = hit.count == 1 || !plain;
+            let faults = Fault::ALL.sample(rng, if all { Fault::ALL.len() } else { 1 });
+            cells.extend(faults.map(|fault| (reference.cell(hit, *fault), index)));
+        }
     }
+    cells.shuffle(rng);
     cells
 }
 

@@ -62,26 +62,42 @@ impl Scenario {
 
     /// Each file in a transaction: as one message, statement by statement, and with its own BEGIN and COMMIT.
     pub fn transactional() -> Self {
-        Self::new("transactional", vec![
-            file("001_items.sql", ITEMS),
-            file("002_copied.sql", "CREATE TABLE copied (id int, name text);\nCOPY copied FROM stdin;\n1\tone\n2\ttwo\n\\.\nINSERT INTO trace VALUES ('002', 1);\n"),
-            file("003_price.sql", "BEGIN;\nALTER TABLE items ADD COLUMN price int NOT NULL DEFAULT 1;\nUPDATE items SET price = price + id;\nINSERT INTO trace VALUES ('003', 1);\nCOMMIT;\n"),
-        ])
+        Self::new(
+            "transactional",
+            vec![
+                file("001_items.sql", ITEMS),
+                file(
+                    "002_copied.sql",
+                    "CREATE TABLE copied (id int, name text);\nCOPY copied FROM stdin;\n1\tone\n2\ttwo\n\\.\nINSERT INTO trace VALUES ('002', 1);\n",
+                ),
+                file(
+                    "003_price.sql",
+                    "BEGIN;\nALTER TABLE items ADD COLUMN price int NOT NULL DEFAULT 1;\nUPDATE items SET price = price + id;\nINSERT INTO trace VALUES ('003', 1);\nCOMMIT;\n",
+                ),
+            ],
+        )
     }
 
     /// Statements outside of a transaction, of every kind of proof, and one that nothing proves.
     pub fn non_transactional() -> Self {
-        Self::new("non-transactional", vec![
-            file("001_items.sql", ITEMS),
-            file("002_index.sql", "-- migrate: no-transaction
+        Self::new(
+            "non-transactional",
+            vec![
+                file("001_items.sql", ITEMS),
+                file(
+                    "002_index.sql",
+                    "-- migrate: no-transaction
 INSERT INTO trace VALUES ('002', 1);
 CREATE INDEX CONCURRENTLY items_name ON items (name);
 CALL twice('002', 3);
 VACUUM items;
 DROP INDEX CONCURRENTLY items_old;
 INSERT INTO trace VALUES ('002', 6);
-"),
-            file("003_more.sql", "-- migrate: no-transaction
+",
+                ),
+                file(
+                    "003_more.sql",
+                    "-- migrate: no-transaction
 ALTER TYPE mood ADD VALUE 'better';
 REINDEX INDEX CONCURRENTLY items_name;
 ALTER TABLE parts DETACH PARTITION part_2 CONCURRENTLY;
@@ -90,8 +106,10 @@ COPY copied FROM stdin;
 1\tone
 \\.
 BEGIN; UPDATE items SET name = name || '!'; INSERT INTO trace VALUES ('003', 6); COMMIT;
-"),
-        ])
+",
+                ),
+            ],
+        )
     }
 
     /// A migration that fails in its transaction, and is mended in its file.
@@ -122,7 +140,13 @@ INSERT INTO trace VALUES ('002', 3);
         Self {
             spec: json!({"policy": {"lockTimeout": "100ms", "lockRetries": 0}}),
             obstacle: Obstacle::Lock,
-            ..Self::new("blocked", vec![file("001_items.sql", "INSERT INTO trace VALUES ('001', 1);\nALTER TABLE held ADD COLUMN b int;\n")])
+            ..Self::new(
+                "blocked",
+                vec![file(
+                    "001_items.sql",
+                    "INSERT INTO trace VALUES ('001', 1);\nALTER TABLE held ADD COLUMN b int;\n",
+                )],
+            )
         }
     }
 
@@ -130,14 +154,20 @@ INSERT INTO trace VALUES ('002', 3);
     pub fn cut_off() -> Self {
         Self {
             obstacle: Obstacle::Snapshot,
-            ..Self::new("cut off", vec![
-                file("001_items.sql", ITEMS),
-                file("002_index.sql", "-- migrate: no-transaction
+            ..Self::new(
+                "cut off",
+                vec![
+                    file("001_items.sql", ITEMS),
+                    file(
+                        "002_index.sql",
+                        "-- migrate: no-transaction
 INSERT INTO trace VALUES ('002', 1);
 CREATE INDEX CONCURRENTLY items_name ON items (name);
 INSERT INTO trace VALUES ('002', 3);
-"),
-            ])
+",
+                    ),
+                ],
+            )
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod blocked;
 mod claims;
+mod durable;
 mod fixture;
 mod journal;
 mod places;
