@@ -63,8 +63,6 @@ pub struct Ran {
     pub verdict: Verdict,
     /// Whether the operator came to the point.
     pub met: bool,
-    /// Every hit, those of the operators afterwards too.
-    pub order: Vec<Hit>,
     /// Times that a person was asked.
     pub asked: usize,
 }
@@ -159,11 +157,10 @@ pub async fn run(lane: &Lane, cell: &Cell, reference: &Reference) -> Result<Ran,
         verdict.others.extend(Operator::defects(log));
     }
     drop((first, second));
-    let order = stage.gate.order();
     if verdict.is_good() {
         stage.strike(lane).await;
     }
-    Ok(Ran { verdict, met, order, asked })
+    Ok(Ran { verdict, met, asked })
 }
 
 impl Stage {

@@ -144,6 +144,23 @@ impl Verdict {
         self.doubles.is_empty() && self.losses.is_empty() && self.others.is_empty()
     }
 
+    /// The same, each sentence with what it is about before it.
+    pub fn told_of(mut self, about: &str) -> Self {
+        for wrong in [&mut self.doubles, &mut self.losses, &mut self.others].into_iter().flatten() {
+            *wrong = format!("{about}: {wrong}");
+        }
+        self
+    }
+
+    pub fn print(&self) {
+        println!("  doubles           {:>6}", self.doubles.len());
+        println!("  losses            {:>6}", self.losses.len());
+        println!("  other faults      {:>6}", self.others.len());
+        for wrong in [&self.doubles, &self.losses, &self.others].into_iter().flatten() {
+            println!("WRONG: {wrong}");
+        }
+    }
+
     pub fn add(&mut self, other: Self) {
         self.doubles.extend(other.doubles);
         self.losses.extend(other.losses);

@@ -13,7 +13,7 @@ use super::{
     operator::Operator,
     person::{Person, Seen, Verdict, judge, until_quiet},
     scenario::{Obstacle, SETUP, Scenario},
-    subject::{Subject, column, connect},
+    subject::{Subject, column, connect, until},
 };
 use crate::support::{StopMode, fresh_namespace, kubernetes};
 
@@ -37,6 +37,8 @@ pub struct Tally {
     pub transactional: usize,
     pub non_transactional: usize,
     pub statements_interrupted: usize,
+    /// For how long something was about to be killed.
+    pub reigned: Duration,
     pub verdict: Verdict,
 }
 
@@ -68,7 +70,13 @@ pub async fn run(lane: &Lane, seed: u64, measure: Measure) -> Tally {
     while (tally.kills() < measure.kills || tally.migrations() < measure.migrations) && tally.verdict.is_good() {
         tally.rounds += 1;
         round(lane, &namespace, &mut rng, measure, &mut tally).await;
-        println!("  round {}: {} kills, {} migrations so far", tally.rounds, tally.kills(), tally.migrations());
+        println!(
+            "  round {}: {} kills in {} s, {} migrations so far",
+            tally.rounds,
+            tally.kills(),
+            tally.reigned.as_secs(),
+            tally.migrations()
+        );
     }
     tally
 }
@@ -85,6 +93,7 @@ async fn round(lane: &Lane, namespace: &str, rng: &mut StdRng, measure: Measure,
         tally.transactional += transactional;
         tally.non_transactional += migrations.0.len() - transactional;
     }
+    let begun = Instant::now();
     let mut chaos = Chaos::new(lane, namespace);
     let mut persons: Vec<Person<'_>> =
         members.iter().map(|member| Person::new(&member.subject, &member.scenario)).collect();
@@ -97,6 +106,7 @@ async fn round(lane: &Lane, namespace: &str, rng: &mut StdRng, measure: Measure,
     }
     tally.statements_interrupted += persons.iter().map(|person| person.asked).sum::<usize>();
     chaos.end();
+    tally.reigned += begun.elapsed();
     // Whoever was killed last left something; one operator has the last word.
     let last = Operator::start(namespace, None, &lane.logs.join("last.log"));
     for member in &members {
@@ -190,8 +200,9 @@ impl<'a> Chaos<'a> {
 
     async fn reign(&mut self, rng: &mut StdRng, tally: &mut Tally) {
         loop {
-            let pause = Duration::from_millis(rng.random_range(30..520));
-            tokio::time::sleep(pause).await;
+            self.until_at_work().await;
+            let pause = if rng.random_bool(0.1) { rng.random_range(500..2_000) } else { rng.random_range(0..350) };
+            tokio::time::sleep(Duration::from_millis(pause)).await;
             match rng.random_range(0..100) {
                 0..84 => {
                     let victim = &mut self.operators[rng.random_range(0..2)];
@@ -213,6 +224,18 @@ impl<'a> Chaos<'a> {
                 _ => tally.terminated += self.terminate_one(rng).await,
             }
         }
+    }
+
+    /// Waits until somebody works on a database, so that a kill interrupts something; or for so long that nobody does.
+    async fn until_at_work(&self) {
+        let backends = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'dunlin/%' AND state <> 'idle'";
+        let at_work = until("somebody is at work", Duration::from_secs(2), || async {
+            let client = connect(self.lane.url()).await;
+            let found = column(&client, backends).await?;
+            if found.is_empty() { Err("nobody".to_owned()) } else { Ok(()) }
+        });
+        // Nobody is, when all is done.
+        let _ = at_work.await;
     }
 
     /// Terminates one of Dunlin's backends, whatever it is doing.

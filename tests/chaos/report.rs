@@ -20,7 +20,8 @@ use super::{
     gate::Hit,
     lane::Lane,
     matrix::{self, Cell, Fault, Reference, is_of_the_api_server},
-    random::{self, Measure},
+    person::Verdict,
+    random::{self, Measure, Tally},
     scenario::Scenario,
 };
 use crate::support::kubernetes;
@@ -38,11 +39,8 @@ struct Crashes {
     run: usize,
     asked: usize,
     unmet: Vec<String>,
-    hit: BTreeSet<Point>,
     struck: BTreeMap<(Point, Fault), usize>,
-    doubles: Vec<String>,
-    losses: Vec<String>,
-    others: Vec<String>,
+    verdict: Verdict,
 }
 
 /// Runs what the arguments say; fails when anything was done twice, lost, or told wrongly.
@@ -51,19 +49,31 @@ pub async fn run(args: &Args, seed: u64) -> ExitCode {
     let logs = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("chaos-{seed}"));
     std::fs::create_dir_all(&logs).expect("the folder can be made");
     install_crd();
-    let mut good = true;
+    let mut wrong = Verdict::default();
+    let mut summary = Vec::new();
     if args.only.as_deref() != Some("random") {
-        good &= points(args, seed, &logs).await;
+        let crashes = points(args, seed, &logs).await;
+        summary.push(format!("{} crashes at {} fail points", crashes.run, crashes.points()));
+        wrong.add(crashes.verdict);
     }
     if args.only.as_deref() != Some("points") {
-        good &= kills(args, seed, &logs).await;
+        let tally = kills(args, seed, &logs).await;
+        summary.push(format!("{} kills over {} migrations", tally.kills(), tally.migrations()));
+        wrong.add(tally.verdict);
     }
-    if good {
+    println!(
+        "chaos: seed {seed}: {}: {} doubles, {} losses, {} other faults",
+        summary.join(", "),
+        wrong.doubles.len(),
+        wrong.losses.len(),
+        wrong.others.len()
+    );
+    if wrong.is_good() {
         // They tell of nothing that went wrong.
         let _ = std::fs::remove_dir_all(&logs);
         ExitCode::SUCCESS
     } else {
-        println!("chaos: FAILED with seed {seed}; logs of the operators are in {}", logs.display());
+        println!("chaos: FAILED; the operators' logs are in {}", logs.display());
         ExitCode::FAILURE
     }
 }
@@ -78,7 +88,7 @@ fn install_crd() {
 }
 
 /// Crashes at fail points.
-async fn points(args: &Args, seed: u64, logs: &Path) -> bool {
+async fn points(args: &Args, seed: u64, logs: &Path) -> Crashes {
     let begun = Instant::now();
     let lanes = if args.full { LANES } else { 1 };
     let mut open = Vec::new();
@@ -88,8 +98,9 @@ async fn points(args: &Args, seed: u64, logs: &Path) -> bool {
     let references = match references(&open[0]).await {
         Ok(references) => Arc::new(references),
         Err(error) => {
-            println!("chaos: {error}");
-            return false;
+            println!("WRONG: {error}");
+            let verdict = Verdict { others: vec![error], ..Verdict::default() };
+            return Crashes { verdict, ..Crashes::default() };
         }
     };
     let mut cells = cells(&references, &mut StdRng::seed_from_u64(seed));
@@ -109,8 +120,12 @@ async fn points(args: &Args, seed: u64, logs: &Path) -> bool {
     for worker in workers {
         worker.await.expect("a worker catches what its crashes throw");
     }
-    let sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
-    sum.print(begun.elapsed(), args.full && args.matching.is_none())
+    let mut sum = std::mem::take(&mut *sum.lock().unwrap_or_else(PoisonError::into_inner));
+    if args.full && args.matching.is_none() {
+        sum.verdict.others.extend(sum.left_out());
+    }
+    sum.print(begun.elapsed());
+    sum
 }
 
 async fn references(lane: &Lane) -> Result<Vec<Reference>, String> {
@@ -185,61 +200,52 @@ async fn work(
         match ran {
             Ok(ran) => {
                 sum.asked += ran.asked;
-                sum.hit.extend(ran.order.iter().map(|hit| hit.point));
                 if ran.met {
                     *sum.struck.entry((cell.hit.point, cell.fault)).or_default() += 1;
                 } else {
                     sum.unmet.push(told.clone());
                 }
-                let tell = |what: String| format!("{told}: {what}");
-                sum.doubles.extend(ran.verdict.doubles.into_iter().map(tell));
-                sum.losses.extend(ran.verdict.losses.into_iter().map(tell));
-                sum.others.extend(ran.verdict.others.into_iter().map(tell));
+                sum.verdict.add(ran.verdict.told_of(&told));
             }
-            Err(error) => sum.others.push(format!("{told}: {error}")),
+            Err(error) => sum.verdict.others.push(format!("{told}: {error}")),
         }
     }
 }
 
 impl Crashes {
-    /// Prints the sum; false when something was wrong, or, of all crashes, a point was left out.
-    fn print(&self, took: Duration, all: bool) -> bool {
-        let struck: BTreeSet<Point> = self.struck.keys().map(|(point, _)| *point).collect();
+    /// How many points somebody was struck at.
+    fn points(&self) -> usize {
+        self.struck.keys().map(|(point, _)| *point).collect::<BTreeSet<Point>>().len()
+    }
+
+    /// The points at which a fault was never met.
+    fn left_out(&self) -> Vec<String> {
+        let pairs = Point::ALL.iter().flat_map(|point| Fault::ALL.map(|fault| (*point, fault)));
+        let left_out = pairs.filter(|pair| !self.struck.contains_key(pair));
+        left_out.map(|(point, fault)| format!("left out: {fault:?} at {}", point.name())).collect()
+    }
+
+    fn print(&self, took: Duration) {
         println!("crashes at fail points: {} in {} s", self.run, took.as_secs());
-        println!("  points struck     {:>6} of {}", struck.len(), Point::ALL.len());
+        println!("  points struck     {:>6} of {}", self.points(), Point::ALL.len());
         println!("  point × fault     {:>6} of {}", self.struck.len(), Point::ALL.len() * Fault::ALL.len());
         println!("  not met again     {:>6}", self.unmet.len());
         println!("  persons asked     {:>6}", self.asked);
-        println!("  doubles           {:>6}", self.doubles.len());
-        println!("  losses            {:>6}", self.losses.len());
-        println!("  other faults      {:>6}", self.others.len());
-        for wrong in [&self.doubles, &self.losses, &self.others].into_iter().flatten() {
-            println!("WRONG: {wrong}");
-        }
-        let pairs = Point::ALL.iter().flat_map(|point| Fault::ALL.map(|fault| (*point, fault)));
-        let left_out: Vec<String> = pairs
-            .filter(|pair| all && !self.struck.contains_key(pair))
-            .map(|(point, fault)| format!("{fault:?} at {}", point.name()))
-            .collect();
-        if !left_out.is_empty() {
-            println!("LEFT OUT: {}", left_out.join(", "));
-        }
-        self.doubles.is_empty() && self.losses.is_empty() && self.others.is_empty() && left_out.is_empty()
+        self.verdict.print();
     }
 }
 
 /// Random kills.
-async fn kills(args: &Args, seed: u64, logs: &Path) -> bool {
+async fn kills(args: &Args, seed: u64, logs: &Path) -> Tally {
     let begun = Instant::now();
     let measure = if args.full {
-        Measure { kills: args.kills.unwrap_or(1_000), migrations: 500, sets_a_round: 12, migrations_a_set: 14 }
+        Measure { kills: args.kills.unwrap_or(1_000), migrations: 500, sets_a_round: 8, migrations_a_set: 60 }
     } else {
         Measure { kills: args.kills.unwrap_or(25), migrations: 24, sets_a_round: 4, migrations_a_set: 8 }
     };
     let lane = Lane::open(args.postgres, logs.to_owned()).await;
     println!("random kills: at least {} over at least {} migrations", measure.kills, measure.migrations);
     let tally = random::run(&lane, seed, measure).await;
-    let verdict = &tally.verdict;
     println!("random kills: {} in {} s, PostgreSQL {}", tally.kills(), begun.elapsed().as_secs(), lane.version());
     println!("  of operators      {:>6}", tally.operator_kills);
     println!("  of PostgreSQL     {:>6}", tally.server_kills);
@@ -247,11 +253,6 @@ async fn kills(args: &Args, seed: u64, logs: &Path) -> bool {
     println!("  migrations        {:>6} ({} outside of a transaction)", tally.migrations(), tally.non_transactional);
     println!("  sets              {:>6} in {} rounds", tally.sets, tally.rounds);
     println!("  persons asked     {:>6}", tally.statements_interrupted);
-    println!("  doubles           {:>6}", verdict.doubles.len());
-    println!("  losses            {:>6}", verdict.losses.len());
-    println!("  other faults      {:>6}", verdict.others.len());
-    for wrong in [&verdict.doubles, &verdict.losses, &verdict.others].into_iter().flatten() {
-        println!("WRONG: {wrong}");
-    }
-    verdict.is_good()
+    tally.verdict.print();
+    tally
 }
