@@ -103,7 +103,8 @@ async fn points(args: &Args, seed: u64, logs: &Path) -> Crashes {
             return Crashes { verdict, ..Crashes::default() };
         }
     };
-    let mut cells = cells(&references, &mut StdRng::seed_from_u64(seed));
+    let every = args.matching.is_some();
+    let mut cells = cells(&references, every, &mut StdRng::seed_from_u64(seed));
     if let Some(matching) = &args.matching {
         cells.retain(|(cell, _)| cell.to_string().contains(matching));
     }
@@ -145,8 +146,8 @@ async fn references(lane: &Lane) -> Result<Vec<Reference>, String> {
 }
 
 /// Each point with each fault in both plain scenarios, at the first hit; at every later hit with a fault that chance
-/// picks. Of the other scenarios what only they come past. Each with the index of its reference.
-fn cells(references: &[Reference], rng: &mut StdRng) -> Vec<(Cell, usize)> {
+/// picks, unless `every` fault is asked for. Of the other scenarios what only they come past. Each with the index of its reference.
+fn cells(references: &[Reference], every: bool, rng: &mut StdRng) -> Vec<(Cell, usize)> {
     let mut cells = Vec::new();
     for (index, reference) in references.iter().enumerate() {
         let plain = index < 2;
@@ -165,7 +166,7 @@ fn cells(references: &[Reference], rng: &mut StdRng) -> Vec<(Cell, usize)> {
             _ => plain,
         };
         for hit in reference.hits().into_iter().filter(|hit| wanted(*hit)) {
-            let all = hit.count == 1 || !plain;
+            let all = every || hit.count == 1 || !plain;
             let faults = Fault::ALL.sample(rng, if all { Fault::ALL.len() } else { 1 });
             cells.extend(faults.map(|fault| (reference.cell(hit, *fault), index)));
         }
