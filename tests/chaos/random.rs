@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use dunlin::api::v1alpha1::MigrationSet;
+use futures::future::join_all;
 use kube::{Api, api::ListParams};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::json;
@@ -53,7 +54,7 @@ impl Tally {
 }
 
 /// How long a round may take before something is called stuck.
-const ROUND: Duration = Duration::from_mins(4);
+const ROUND: Duration = Duration::from_mins(6);
 
 /// A set of a round.
 struct Member {
@@ -82,17 +83,20 @@ pub async fn run(lane: &Lane, seed: u64, measure: Measure) -> Tally {
 }
 
 async fn round(lane: &Lane, namespace: &str, rng: &mut StdRng, measure: Measure, tally: &mut Tally) {
-    let mut members = Vec::new();
-    for number in 0..measure.sets_a_round {
-        let migrations = Migrations::random(rng, measure.migrations_a_set);
-        let expected = expected(lane, namespace, &migrations).await;
-        let name = format!("round-{}-{number}", tally.rounds);
-        members.push(Member::new(lane, namespace, &name, &migrations, expected).await);
+    let random: Vec<Migrations> =
+        (0..measure.sets_a_round).map(|_| Migrations::random(rng, measure.migrations_a_set)).collect();
+    for migrations in &random {
         tally.sets += 1;
         let transactional = migrations.0.iter().filter(|migration| migration.transactional).count();
         tally.transactional += transactional;
         tally.non_transactional += migrations.0.len() - transactional;
     }
+    let number = tally.rounds;
+    let members = join_all(random.iter().enumerate().map(async |(index, migrations)| {
+        let expected = expected(lane, namespace, migrations).await;
+        Member::new(lane, namespace, &format!("round-{number}-{index}"), migrations, expected).await
+    }))
+    .await;
     let begun = Instant::now();
     let mut chaos = Chaos::new(lane, namespace);
     let mut persons: Vec<Person<'_>> =
@@ -109,24 +113,27 @@ async fn round(lane: &Lane, namespace: &str, rng: &mut StdRng, measure: Measure,
     tally.reigned += begun.elapsed();
     // Whoever was killed last left something; one operator has the last word.
     let last = Operator::start(namespace, None, &lane.logs.join("last.log"));
-    for member in &members {
-        if tally.verdict.others.is_empty()
-            && let Err(error) = until_quiet(&member.subject, Duration::from_mins(1)).await
-        {
-            tally.verdict.others.push(format!("{}: {error}", member.subject.name));
-        }
-        let files = member.scenario.files.len();
-        tally.verdict.add(judge(&member.subject, files, &member.expected).await);
+    let rested = tally.verdict.others.is_empty();
+    let verdicts = join_all(members.iter().map(async |member| {
+        let quiet = if rested { until_quiet(&member.subject, Duration::from_mins(1)).await } else { Ok(()) };
+        let mut verdict = judge(&member.subject, member.scenario.files.len(), &member.expected).await;
+        verdict.others.extend(quiet.err().map(|error| format!("{}: {error}", member.subject.name)));
+        verdict
+    }))
+    .await;
+    for verdict in verdicts {
+        tally.verdict.add(verdict);
     }
     for log in ["one.log", "two.log", "last.log"] {
         tally.verdict.others.extend(Operator::defects(&lane.logs.join(log)));
     }
     drop(last);
     if tally.verdict.is_good() {
-        for member in members {
+        join_all(members.iter().map(async |member| {
             member.subject.delete().await;
             lane.drop_database(&member.subject.url).await;
-        }
+        }))
+        .await;
     }
 }
 

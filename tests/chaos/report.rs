@@ -240,7 +240,7 @@ impl Crashes {
 async fn kills(args: &Args, seed: u64, logs: &Path) -> Tally {
     let begun = Instant::now();
     let measure = if args.full {
-        Measure { kills: args.kills.unwrap_or(1_000), migrations: 500, sets_a_round: 8, migrations_a_set: 60 }
+        Measure { kills: args.kills.unwrap_or(1_000), migrations: 500, sets_a_round: 8, migrations_a_set: 100 }
     } else {
         Measure { kills: args.kills.unwrap_or(25), migrations: 24, sets_a_round: 4, migrations_a_set: 8 }
     };
