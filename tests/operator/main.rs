@@ -3,10 +3,18 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[allow(dead_code, reason = "the engine's own tests use the rest of it")]
+#[path = "../postgres/engine/fixture.rs"]
+mod fixture;
+
 mod conduct;
+mod counting;
 mod crd;
 mod install;
 mod line;
+mod process;
 mod readme;
+mod remade;
 mod shop;
+mod two;
 mod waiting;
