@@ -16,5 +16,6 @@ mod process;
 mod readme;
 mod remade;
 mod shop;
+mod stopped;
 mod two;
 mod waiting;
