@@ -10,6 +10,8 @@ mod fixture;
 mod conduct;
 mod counting;
 mod crd;
+mod failover;
+mod full;
 mod install;
 mod liar;
 mod line;

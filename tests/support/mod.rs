@@ -12,6 +12,7 @@ mod cluster;
 mod kubernetes;
 mod postgres;
 mod proxy;
+mod standby;
 mod wait;
 
 pub use kubernetes::{Kubernetes, dedicated_kubernetes, fresh_namespace, kubernetes};
@@ -19,4 +20,5 @@ pub use postgres::{
     Dedicated, Postgres, StopMode, dedicated_postgres, dedicated_postgres_version, fresh_database, postgres,
 };
 pub use proxy::Proxy;
+pub use standby::standby_of;
 pub use wait::eventually;
