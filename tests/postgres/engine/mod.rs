@@ -10,5 +10,6 @@ mod pooler;
 mod recovery;
 mod session;
 mod single;
+mod timeouts;
 mod transactional;
 mod volume;
