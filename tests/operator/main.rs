@@ -10,6 +10,7 @@ mod fixture;
 mod conduct;
 mod counting;
 mod crd;
+mod disk;
 mod failover;
 mod full;
 mod install;
