@@ -22,7 +22,7 @@ GO := CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false' go
 KUBERNETES = $(shell awk '$$1 == "k8s.io/kubernetes" {print $$2; exit}' tests/cluster/go.mod)
 STAMP = -X k8s.io/component-base/version.gitVersion=$(KUBERNETES) -X k8s.io/client-go/pkg/version.gitVersion=$(KUBERNETES)
 
-.PHONY: help requirements requirements-of-tests cluster build generate lint deny test chaos demo bench clean
+.PHONY: help requirements requirements-of-tests cluster build generate lint deny test test-matrix fuzz chaos chaos-long demo bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,10 @@ test: requirements-of-tests cluster build lint ## run every test, and lint
 
 chaos: cluster build ## crash at every fail point, and 1,000 random kills: some 25 minutes; SEED=n repeats a run
 	@cargo test --locked $(FAILPOINTS) --test chaos -- --full $(if $(SEED),--seed $(SEED))
+
+chaos-long: requirements-of-tests cluster build ## run the tests of a hostile world that take long: outages, failovers, full disks
+	@echo "==> a hostile world: some 5 minutes on two cores"
+	@cargo test --locked $(FAILPOINTS) --no-fail-fast --test postgres --test operator -- --ignored
 
 demo: cluster build ## show Dunlin at work, and stay up; EXIT=1 leaves at the end, CLUSTER=current uses your kubectl's cluster
 	@EXIT='$(EXIT)' CLUSTER='$(CLUSTER)' DUNLIN='$(abspath $(DUNLIN))' demo/run

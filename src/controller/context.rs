@@ -4,9 +4,9 @@ use kube::{
     Client,
     runtime::reflector::{ObjectRef, Store},
 };
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::{events::Events, registry::Registry};
+use super::{apart::LeftBehind, events::Events, registry::Registry};
 use crate::{
     api::v1alpha1::MigrationSet,
     core::{
@@ -32,6 +32,8 @@ pub(super) struct Context {
     pub events: Events,
     /// A permit for each look at a database.
     pub looks: Semaphore,
+    /// Where work goes on whose object is there no more.
+    pub leaving: mpsc::Sender<LeftBehind>,
     /// Whether the operator itself is to stop.
     pub stop: watch::Receiver<Stop>,
 }

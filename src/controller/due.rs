@@ -11,10 +11,16 @@ use super::{
     registry::{Happened, Remembered, Seen},
     tokens::Tokens,
 };
-use crate::{api::v1alpha1::MigrationSet, source::is_older};
+use crate::{
+    api::v1alpha1::{MigrationSet, MigrationSetStatus},
+    source::is_older,
+};
 
-/// A status that somebody else writes again and again is put right at most this often.
+/// How long a status that somebody else has written stands before it is put right. The pause grows while it is written
+/// again and again: be it a forger, or another operator that sees something else.
 const FORGERY_PAUSE: Duration = Duration::from_secs(1);
+/// The longest that it grows.
+const LONGEST_FORGERY_PAUSE: Duration = Duration::from_secs(10);
 
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +49,8 @@ pub(super) fn due(set: &MigrationSet, remembered: &Remembered, happened: Happene
     }
     let mut rest: Vec<Instant> = look.next.into_iter().chain(look.next_secret).collect();
     if is_forged(set, remembered) {
-        let mend = look.at + FORGERY_PAUSE;
+        let pause = FORGERY_PAUSE.saturating_mul(2u32.saturating_pow(look.mended)).min(LONGEST_FORGERY_PAUSE);
+        let mend = look.at + pause;
         if mend <= now {
             return Due::Look;
         }
@@ -56,19 +63,27 @@ pub(super) fn due(set: &MigrationSet, remembered: &Remembered, happened: Happene
 }
 
 /// Whether the watch shows a status that is later than the one written, and other.
-fn is_forged(set: &MigrationSet, remembered: &Remembered) -> bool {
+pub(super) fn is_forged(set: &MigrationSet, remembered: &Remembered) -> bool {
     let Some(written) = &remembered.written else { return false };
     let shown = set.resource_version().unwrap_or_default();
-    is_older(&written.resource_version, &shown) && set.status.as_ref() != Some(&written.status)
+    let same = set.status.as_ref().is_some_and(|shown| says_the_same(&written.status, shown));
+    is_older(&written.resource_version, &shown) && !same
+}
+
+/// Whether two statuses say the same. Of two operators that wait for the same, each does so with pauses of its own.
+fn says_the_same(written: &MigrationSetStatus, shown: &MigrationSetStatus) -> bool {
+    if written.next_retry_at.is_none() || shown.next_retry_at.is_none() {
+        return written == shown;
+    }
+    let MigrationSetStatus { retries, next_retry_at, .. } = written;
+    let shown = MigrationSetStatus { retries: *retries, next_retry_at: next_retry_at.clone(), ..shown.clone() };
+    *written == shown
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        api::v1alpha1::MigrationSetStatus,
-        controller::registry::{PastLook, Written},
-    };
+    use crate::controller::registry::{PastLook, Written};
 
     fn set(generation: i64, version: &str) -> MigrationSet {
         let mut set: MigrationSet = serde_json::from_value(serde_json::json!({
@@ -95,6 +110,7 @@ mod tests {
                 at,
                 next: Some(at + Duration::from_mins(10)),
                 next_secret: None,
+                mended: 0,
             }),
             written: Some(Written { resource_version: "10".to_owned(), status: status(0) }),
             ..Remembered::default()
@@ -149,6 +165,36 @@ mod tests {
         assert_eq!(due(&forged, &remembered, NOTHING, now + Duration::from_secs(1)), Due::Look);
         forged.status = None;
         assert_eq!(due(&forged, &remembered, NOTHING, now + Duration::from_secs(1)), Due::Look);
+    }
+
+    #[test]
+    fn a_status_that_is_forged_again_and_again_is_put_right_ever_more_slowly() {
+        let now = Instant::now();
+        let mut remembered = looked(now);
+        let mut forged = set(1, "11");
+        forged.status = None;
+        let mut pauses = Vec::new();
+        for mended in [0, 1, 2, 3, 4, u32::MAX] {
+            remembered.look.as_mut().expect("it was looked at").mended = mended;
+            let Due::Rest(Some(pause)) = due(&forged, &remembered, NOTHING, now) else { panic!("{mended}") };
+            pauses.push(pause.as_secs());
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 10, 10]);
+    }
+
+    #[test]
+    fn another_operators_pauses_are_no_forgery() {
+        let now = Instant::now();
+        let waiting =
+            |retries: i64, at: &str| MigrationSetStatus { next_retry_at: Some(at.to_owned()), ..status(retries) };
+        let mut remembered = looked(now);
+        remembered.written =
+            Some(Written { resource_version: "10".to_owned(), status: waiting(1, "2026-11-21T10:00:00Z") });
+        let mut shown = set(1, "11");
+        shown.status = Some(waiting(3, "2026-11-21T10:00:07Z"));
+        assert_eq!(due(&shown, &remembered, NOTHING, now), Due::Rest(Some(Duration::from_mins(10))));
+        shown.status = Some(MigrationSetStatus { observed_generation: Some(7), ..waiting(3, "2026-11-21T10:00:07Z") });
+        assert_eq!(due(&shown, &remembered, NOTHING, now), Due::Rest(Some(Duration::from_secs(1))));
     }
 
     #[test]

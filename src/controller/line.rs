@@ -11,11 +11,12 @@ use tokio::time::Instant;
 use super::{
     context::{Context, now, parse_owner},
     dereference::{self, SecretStamps},
+    due::is_forged,
     observe::{self, Short},
     perform::{Progress, perform},
     registry::{Happened, PastLook, Remembered, Seen},
     status::{Outcome, StatusError, StatusWriter, ready},
-    summarize::{Summary, summarize},
+    summarize::{Summary, agree_on_times, summarize},
     tokens::Tokens,
 };
 use crate::{
@@ -45,6 +46,8 @@ pub(super) struct Line<'a> {
     generation: i64,
     remembered: Remembered,
     happened: Happened,
+    /// Looks in a row that found a status which somebody else had written, this one included.
+    mended: u32,
     writer: StatusWriter,
     /// The status as it should be so far: what is written anew is put on top of it.
     status: MigrationSetStatus,
@@ -79,6 +82,8 @@ impl<'a> Line<'a> {
         happened: Happened,
     ) -> Self {
         let generation = set.metadata.generation.unwrap_or_default();
+        let before = remembered.look.as_ref().map_or(0, |look| look.mended);
+        let mended = if is_forged(set, &remembered) { before.saturating_add(1) } else { 0 };
         let writer = StatusWriter::new(context.client.clone(), context.events.clone(), set, remembered.written.clone());
         // What was written last is believed before what is shown, which may be forged.
         let status = match &remembered.written {
@@ -97,6 +102,7 @@ impl<'a> Line<'a> {
             uid,
             remembered,
             happened,
+            mended,
             writer,
             status,
             snapshot: None,
@@ -234,7 +240,7 @@ impl<'a> Line<'a> {
         let message = format!("comparing {} with the database", content.digest);
         let verdict = Verdict::under_way(Reason::Checking, message);
         let summary = Summary { content: Some(content), ..self.summary(&verdict) };
-        let status = summarize(&summary, &self.status);
+        let status = self.compose(&summary);
         let outcome = self.writer.write(&status).await?;
         self.status = status;
         Ok(outcome)
@@ -283,6 +289,13 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// The status, in which a condition's time is the one that the object shows, if that is the earlier one of the two.
+    fn compose(&self, summary: &Summary<'_>) -> MigrationSetStatus {
+        let mut status = summarize(summary, &self.status);
+        agree_on_times(&mut status, &self.writer.known().status);
+        status
+    }
+
     /// Says what was decided, and remembers it.
     async fn conclude(mut self, conclusion: Conclusion) -> Result<Action, StatusError> {
         let Conclusion { decision: Decision { act: _, verdict, again, memory }, seen } = conclusion;
@@ -296,7 +309,7 @@ impl<'a> Line<'a> {
             answered: Some(&self.tokens),
             ..self.summary(&verdict)
         };
-        let status = summarize(&summary, &self.status);
+        let status = self.compose(&summary);
         if let Outcome::Gone = self.writer.write(&status).await? {
             return Ok(Action::await_change());
         }
@@ -314,6 +327,7 @@ impl<'a> Line<'a> {
             at: now,
             next: again.look.map(|pause| now + pause),
             next_secret: again.secret.map(|pause| now + pause),
+            mended: self.mended,
         };
         let (written, secrets, conflict_with) = (self.writer.known().clone(), self.secrets, self.conflict_with);
         self.context.registry.remember(&self.name, &self.uid, |remembered| {
@@ -350,7 +364,7 @@ impl Progress for Shown<'_, '_> {
             running: Some(running),
             ..self.line.summary(&verdict)
         };
-        let status = summarize(&summary, &self.line.status);
+        let status = self.line.compose(&summary);
         match self.line.writer.write(&status).await {
             Ok(Outcome::Written | Outcome::Gone) => self.line.status = status,
             Err(error) => {

@@ -3,6 +3,7 @@
 //! It asks the API server for nothing but its watches, what a spec refers to, and the statuses that it writes. Whatever
 //! it remembers can be lost.
 
+mod apart;
 mod context;
 mod dereference;
 mod due;
@@ -20,7 +21,7 @@ mod watch;
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{FutureExt, StreamExt, future::BoxFuture};
+use futures::{FutureExt, StreamExt};
 use kube::{
     Client,
     runtime::{
@@ -29,11 +30,11 @@ use kube::{
         reflector,
     },
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::{api::v1alpha1::MigrationSet, execute::Stop};
 use context::Context;
-use registry::{Happened, Registry, Seen, name_of};
+use registry::{Registry, name_of};
 pub use status::StatusError;
 
 /// How long a process has from SIGTERM to SIGKILL in Kubernetes, unless its pod says otherwise.
@@ -99,6 +100,8 @@ pub async fn run_until(client: Client, options: Options, shutdown: impl Future<O
     tracing::info!(?namespaces, "watching");
     let (store, writer) = reflector::store::<MigrationSet>();
     let (stop, asked) = tokio::sync::watch::channel(Stop::No);
+    let (leaving, left) = mpsc::channel(apart::BACKLOG);
+    let (wake, woken) = mpsc::channel(apart::BACKLOG);
     let (events, telling) = events::Events::start(client.clone());
     let context = Arc::new(Context {
         client,
@@ -106,13 +109,14 @@ pub async fn run_until(client: Client, options: Options, shutdown: impl Future<O
         registry: Registry::default(),
         events,
         looks: Semaphore::new(context::LOOKS),
+        leaving,
         stop: asked,
     });
     let stopping = Arc::clone(&context);
-    let requests =
-        watch::requests(&context, &namespaces, writer).take_until(async move { stopping.stopping().await }.boxed());
+    let requests = watch::requests(&context, &namespaces, writer, woken)
+        .take_until(async move { stopping.stopping().await }.boxed());
     let reconciles = applier(
-        reconcile_apart,
+        apart::reconcile_apart,
         |set, error, context| after_failure(&set, error, &context),
         Arc::clone(&context),
         store,
@@ -138,36 +142,12 @@ pub async fn run_until(client: Client, options: Options, shutdown: impl Future<O
         tracing::warn!("the grace period is over: leaving what is under way to the next operator");
     };
     tokio::select! {
-        () = reconciles => {}
+        () = apart::drive(reconciles, &context, left, wake) => {}
         () = leave => {}
     }
     drop(context);
     // What is still to be told may take as long as telling usually takes, and no longer.
     let _ = tokio::time::timeout(LEAVE_BEFORE, telling).await;
-}
-
-/// Reconciles in a task of its own: so that no set waits for another's work, nor falls with it.
-fn reconcile_apart(set: Arc<MigrationSet>, context: Arc<Context>) -> BoxFuture<'static, Result<Action, StatusError>> {
-    async move {
-        let mut task = Task(tokio::spawn(reconcile::reconcile(Arc::clone(&set), Arc::clone(&context))));
-        (&mut task.0).await.unwrap_or_else(|error| {
-            tracing::error!(set = %name_of(&*set), %error, "a defect of Dunlin: please report it");
-            let everything = Happened { source: Seen::Yes, other: Seen::Yes };
-            let uid = set.metadata.uid.clone().unwrap_or_default();
-            context.registry.give_back(&name_of(&*set), &uid, everything);
-            Err(StatusError::Panicked)
-        })
-    }
-    .boxed()
-}
-
-/// A task that ends with whoever waits for it.
-struct Task<T>(tokio::task::JoinHandle<T>);
-
-impl<T> Drop for Task<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// When to come back to a set whose status couldn't be written.

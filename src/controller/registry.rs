@@ -56,6 +56,8 @@ pub(super) struct PastLook {
     pub next: Option<Instant>,
     /// When the Secret is to be read, before that.
     pub next_secret: Option<Instant>,
+    /// Looks in a row that found a status which somebody else had written.
+    pub mended: u32,
 }
 
 /// A status, in the version that it has.
@@ -96,6 +98,8 @@ struct Inner {
     entries: HashMap<Owner, Entry>,
     /// Namespaces of which every MigrationSet was seen; the empty name for all of them.
     listed: HashSet<String>,
+    /// Executions whose object has gone, or another has its name: they are asked to stop, and the last call reaches them.
+    left: Vec<watch::Sender<Stop>>,
 }
 
 #[derive(Debug, Default)]
@@ -107,6 +111,8 @@ struct Entry {
     asked: Stop,
     /// Where an execution under way hears it.
     stop: Option<watch::Sender<Stop>>,
+    /// Dropped with the entry: whoever works for the object hears that it is there no more.
+    present: watch::Sender<()>,
 }
 
 /// `namespace/name` of an object.
@@ -125,11 +131,12 @@ impl Registry {
         let name = name_of(set);
         let mut inner = self.lock();
         inner.index.note(&name, set.source_ref());
-        let entry = inner.entries.entry(name.clone()).or_default();
+        let Inner { entries, left, .. } = &mut *inner;
+        let entry = entries.entry(name.clone()).or_default();
         let uid = set.uid().unwrap_or_default();
         if entry.uid != uid {
-            entry.stop(Stop::BetweenMigrations);
-            *entry = Entry { uid, ..Entry::default() };
+            let before = std::mem::replace(entry, Entry { uid, ..Entry::default() });
+            before.leave(left);
         }
         entry.asked = if set.spec.suspend || set.metadata.deletion_timestamp.is_some() {
             Stop::BetweenMigrations
@@ -145,7 +152,7 @@ impl Registry {
         let mut inner = self.lock();
         inner.index.forget(name);
         if let Some(entry) = inner.entries.remove(name) {
-            entry.stop(Stop::BetweenMigrations);
+            entry.leave(&mut inner.left);
         }
         inner.wake_those_blocked_by(name)
     }
@@ -164,7 +171,7 @@ impl Registry {
     /// A ConfigMap was seen in this version, or was deleted (None). Answers with the sets whose content it changes.
     pub fn config_map(&self, map: &Owner, labels: &BTreeMap<String, String>, stamp: Option<&Stamp>) -> Vec<Owner> {
         let mut inner = self.lock();
-        let Inner { index, entries, listed: _ } = &mut *inner;
+        let Inner { index, entries, listed: _, left: _ } = &mut *inner;
         let by_name = index.by_name(map).map(|set| (set, Match::Yes));
         let mut concerned = Vec::new();
         for (set, matches) in by_name.chain(index.by_selector(&map.namespace, labels)) {
@@ -256,8 +263,31 @@ impl Registry {
 
     /// Asks everything that is executing to stop.
     pub fn stop_all(&self, stop: Stop) {
-        for entry in self.lock().entries.values() {
-            entry.stop(stop);
+        let inner = self.lock();
+        for sender in inner.entries.values().filter_map(|entry| entry.stop.as_ref()).chain(&inner.left) {
+            ask(sender, stop);
+        }
+    }
+
+    /// Returns when the object is there no more, or another has its name.
+    pub fn departure(&self, name: &Owner, uid: &str) -> impl Future<Output = ()> + Send + use<> {
+        let present = {
+            let inner = self.lock();
+            inner.entries.get(name).filter(|entry| entry.uid == uid).map(|entry| entry.present.subscribe())
+        };
+        async move {
+            if let Some(mut present) = present {
+                // Nothing is ever sent: the end of the sender is the message.
+                while present.changed().await.is_ok() {}
+            }
+        }
+    }
+
+    /// Work for an object that is there no more has ended: the one that has its name by now, if any, may have waited for it.
+    pub fn left_behind(&self, name: &Owner) {
+        let mut inner = self.lock();
+        if let Some(entry) = inner.entries.get_mut(name) {
+            entry.happened.other = Seen::Yes;
         }
     }
 }
@@ -289,13 +319,27 @@ impl Entry {
 
     fn stop(&self, stop: Stop) {
         if let Some(sender) = &self.stop {
-            sender.send_if_modified(|asked| {
-                let more = stop > *asked;
-                *asked = stop.max(*asked);
-                more
-            });
+            ask(sender, stop);
         }
     }
+
+    /// The object has gone: what executes for it is asked to stop, and can still be asked for more.
+    fn leave(self, left: &mut Vec<watch::Sender<Stop>>) {
+        left.retain(|sender| !sender.is_closed());
+        if let Some(sender) = self.stop {
+            ask(&sender, Stop::BetweenMigrations);
+            left.push(sender);
+        }
+    }
+}
+
+/// Asks an execution to stop, and never for less than it was asked before.
+fn ask(sender: &watch::Sender<Stop>, stop: Stop) {
+    sender.send_if_modified(|asked| {
+        let more = stop > *asked;
+        *asked = stop.max(*asked);
+        more
+    });
 }
 
 #[cfg(test)]

@@ -141,3 +141,27 @@ fn a_pause_is_heard_whether_it_comes_before_or_during_an_execution() {
     registry.seen(&by_name());
     assert_eq!(*registry.executing(&name("shop"), "1", Stop::No).borrow(), Stop::No);
 }
+
+#[tokio::test]
+async fn an_execution_whose_object_has_gone_stops_and_still_hears_the_last_call() {
+    for again in [None, Some("2")] {
+        let registry = registry(&by_name(), &[]);
+        let stop = registry.executing(&name("shop"), "1", Stop::No);
+        let departure = registry.departure(&name("shop"), "1");
+        tokio::pin!(departure);
+        assert!(futures::poll!(&mut departure).is_pending());
+        match again {
+            None => drop(registry.gone(&name("shop"))),
+            Some(uid) => drop(registry.seen(&set(uid, &serde_json::json!({"configMaps": [{"name": "sql"}]})))),
+        }
+        departure.await;
+        assert_eq!(*stop.borrow(), Stop::BetweenMigrations, "{again:?}");
+        registry.stop_all(Stop::CancelTransaction);
+        assert_eq!(*stop.borrow(), Stop::CancelTransaction, "{again:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_was_never_seen_has_departed() {
+    registry(&by_name(), &[]).departure(&name("shop"), "another").await;
+}

@@ -90,6 +90,17 @@ pub(super) fn summarize(summary: &Summary<'_>, before: &MigrationSetStatus) -> M
     status
 }
 
+/// Takes over the times at which conditions came to be what they are, where somebody has seen it before: of two operators
+/// each would otherwise put its own time in place of the other's, without end.
+pub(super) fn agree_on_times(status: &mut MigrationSetStatus, shown: &MigrationSetStatus) {
+    for condition in &mut status.conditions {
+        let same = shown.conditions.iter().find(|it| it.type_ == condition.type_ && it.status == condition.status);
+        if let Some(shown) = same {
+            condition.last_transition_time.0 = condition.last_transition_time.0.min(shown.last_transition_time.0);
+        }
+    }
+}
+
 /// A time as Kubernetes writes it.
 pub(super) fn rfc3339(time: Timestamp) -> String {
     Offset::UTC.to_datetime(time).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()

@@ -206,3 +206,29 @@ fn a_retry_under_way_is_counted_and_no_longer_announced() {
     let during = summarize(&Summary { retries: None, ..summary(&applying, None) }, &before);
     assert_eq!((during.retries, during.next_retry_at), (2, None));
 }
+
+#[test]
+fn of_two_times_at_which_a_condition_came_to_be_the_earlier_one_stands() {
+    let condition = |kind: &str, status: &str, second: i64| meta::Condition {
+        type_: kind.to_owned(),
+        status: status.to_owned(),
+        reason: String::new(),
+        message: String::new(),
+        observed_generation: None,
+        last_transition_time: meta::Time(at(second)),
+    };
+    let status = |conditions: Vec<meta::Condition>| MigrationSetStatus { conditions, ..MigrationSetStatus::default() };
+    let shown =
+        status(vec![condition("Ready", "True", 5), condition("Stalled", "False", 9), condition("Forged", "True", 1)]);
+    for (ours, expected) in [
+        (condition("Ready", "True", 7), 5),
+        (condition("Ready", "True", 3), 3),
+        (condition("Ready", "False", 7), 7),
+        (condition("Stalled", "False", 7), 7),
+        (condition("Reconciling", "False", 7), 7),
+    ] {
+        let mut status = status(vec![ours]);
+        agree_on_times(&mut status, &shown);
+        assert_eq!(status.conditions[0].last_transition_time.0, at(expected), "{:?}", status.conditions);
+    }
+}

@@ -19,6 +19,7 @@ use kube::{
     },
 };
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 use super::{
     context::{Context, reference},
@@ -34,8 +35,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Requests to reconcile; it never ends and never fails.
 pub(super) type Requests = Pin<Box<dyn Stream<Item = Result<ReconcileRequest<MigrationSet>, Infallible>> + Send>>;
 
-/// Watches MigrationSets and ConfigMaps in these namespaces (none: in all of them).
-pub(super) fn requests(context: &Arc<Context>, namespaces: &[String], mut writer: Writer<MigrationSet>) -> Requests {
+/// Watches MigrationSets and ConfigMaps in these namespaces (none: in all of them); whoever is woken is looked at as well.
+pub(super) fn requests(
+    context: &Arc<Context>,
+    namespaces: &[String],
+    mut writer: Writer<MigrationSet>,
+    mut woken: mpsc::Receiver<Owner>,
+) -> Requests {
     // What the store shows is complete enough once the registry knows the namespace; nothing waits for it as a whole.
     writer.apply_watcher_event(&Event::Init);
     writer.apply_watcher_event(&Event::InitDone);
@@ -69,7 +75,8 @@ pub(super) fn requests(context: &Arc<Context>, namespaces: &[String], mut writer
             })
             .boxed()
     }));
-    let names = stream::select(of_sets, maps).flat_map(stream::iter);
+    let woken = stream::poll_fn(move |task| woken.poll_recv(task).map(|name| name.map(|name| vec![name])));
+    let names = stream::select(stream::select(of_sets, maps), woken).flat_map(stream::iter);
     names.map(|name| Ok(ReconcileRequest::from(reference(&name)))).boxed()
 }
 

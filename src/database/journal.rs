@@ -73,7 +73,8 @@ pub enum Step {
         /// What it left behind, as an invalid index.
         left: Option<String>,
     },
-    /// Somebody's lock was in the way of a transaction, which was rolled back: nothing of it is left.
+    /// Somebody's lock, or a resource that had run out, was in the way of a transaction, which was rolled back: nothing of it
+    /// is left.
     Blocked {
         /// The error.
         error: SqlError,
@@ -361,11 +362,7 @@ impl Journal<'_> {
 
     /// What a transaction met that is rolled back.
     fn rolled_back(&self, error: SqlError, position: Option<usize>, statement: &Statement) -> Step {
-        if error.is_lock_trouble() {
-            Step::Blocked { error, position }
-        } else {
-            self.refusal(error, position, statement)
-        }
+        if error.is_transient() { Step::Blocked { error, position } } else { self.refusal(error, position, statement) }
     }
 
     fn refusal(&self, error: SqlError, position: Option<usize>, statement: &Statement) -> Step {

@@ -334,7 +334,8 @@ impl Step<'_> {
                 }
             };
             let ended = supervise(self.claim, stop, running, false, under_way).await.value;
-            let again = matches!(ended, journal::Step::Blocked { .. }) && tried <= self.lock_retries;
+            let blocked = matches!(&ended, journal::Step::Blocked { error, .. } if error.is_lock_trouble());
+            let again = blocked && tried <= self.lock_retries;
             if !again || pause(tried, stop).await != Stop::No {
                 return ended;
             }

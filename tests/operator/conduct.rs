@@ -25,13 +25,13 @@ use crate::{
     support::{eventually, kubernetes},
 };
 
-const USERS: (&str, &str) = ("001_users.sql", "CREATE TABLE users (id int PRIMARY KEY, name text);");
+pub const USERS: (&str, &str) = ("001_users.sql", "CREATE TABLE users (id int PRIMARY KEY, name text);");
 /// Goes on when the gate is opened.
-const GATED: (&str, &str) = ("002_gated.sql", "CREATE TABLE gated (id int);\nSELECT pg_advisory_lock(42);");
-const AFTER: (&str, &str) = ("003_after.sql", "CREATE TABLE after_it (id int);");
+pub const GATED: (&str, &str) = ("002_gated.sql", "CREATE TABLE gated (id int);\nSELECT pg_advisory_lock(42);");
+pub const AFTER: (&str, &str) = ("003_after.sql", "CREATE TABLE after_it (id int);");
 
 /// A gate that [`GATED`] waits at, closed until it is dropped.
-async fn gate(url: &str) -> Client {
+pub async fn gate(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("the database answers");
     tokio::spawn(connection);
     client.batch_execute("SELECT pg_advisory_lock(42)").await.expect("it is free");
@@ -39,7 +39,7 @@ async fn gate(url: &str) -> Client {
 }
 
 /// It stands at the gate: what was shown of the migration before it is over.
-fn is_running(set: &MigrationSet) -> bool {
+pub fn is_running(set: &MigrationSet) -> bool {
     let running = set.status.as_ref().and_then(|status| status.running.as_ref());
     running.is_some_and(|running| running.version.as_deref() == Some("002"))
 }

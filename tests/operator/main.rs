@@ -3,10 +3,24 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[allow(dead_code, reason = "the engine's own tests use the rest of it")]
+#[path = "../postgres/engine/fixture.rs"]
+mod fixture;
+
 mod conduct;
+mod counting;
 mod crd;
+mod disk;
+mod failover;
+mod full;
 mod install;
+mod liar;
 mod line;
+mod outage;
+mod process;
 mod readme;
+mod remade;
 mod shop;
+mod stopped;
+mod two;
 mod waiting;

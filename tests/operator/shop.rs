@@ -17,7 +17,7 @@ use k8s_openapi::{
     api::core::v1::{ConfigMap, Secret},
 };
 use kube::{
-    Client,
+    Client, Config,
     api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams},
     runtime::{WatchStreamExt, watcher},
 };
@@ -27,7 +27,7 @@ use tokio_postgres::NoTls;
 
 use crate::{
     install::install_crd,
-    support::{eventually, fresh_database, fresh_namespace, kubernetes},
+    support::{Kubernetes, eventually, fresh_database, kubernetes},
 };
 
 /// Longer than anything here takes, on a slow machine with everything else going on.
@@ -35,6 +35,7 @@ pub const LIMIT: Duration = Duration::from_mins(1);
 
 /// One test's world.
 pub struct Shop {
+    pub config: Config,
     pub client: Client,
     pub namespace: String,
     pub url: String,
@@ -81,18 +82,23 @@ impl Shop {
     /// The same without an operator.
     pub async fn closed() -> Self {
         install_crd();
-        let client = kubernetes().client().await;
-        let namespace = fresh_namespace().await;
-        let url = fresh_database().await;
+        Self::at(kubernetes(), fresh_database().await).await
+    }
+
+    /// The same at another API server, and at any database; the CustomResourceDefinition is there.
+    pub async fn at(kubernetes: &Kubernetes, url: String) -> Self {
+        let (config, client) = (kubernetes.config().await, kubernetes.client().await);
+        let namespace = kubernetes.fresh_namespace().await;
         let seen = Arc::default();
         let watching = tokio::spawn(watch(client.clone(), namespace.clone(), Arc::clone(&seen)));
-        let shop = Self { client, namespace, url, seen, operator: None, watching };
+        let shop = Self { config, client, namespace, url, seen, operator: None, watching };
         shop.secret("db", &[("uri", &shop.url)]).await;
         shop
     }
 
+    #[allow(clippy::unused_async, reason = "it needs the runtime of whoever awaits it")]
     pub async fn start_operator(&mut self) {
-        let client = kubernetes().client().await;
+        let client = Client::try_from(self.config.clone()).expect("the configuration makes a client");
         self.operator = Some(Operator::start(client, &self.namespace, controller::GRACE_PERIOD));
     }
 

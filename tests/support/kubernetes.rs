@@ -11,39 +11,55 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use super::cluster::Cluster;
 
-/// The API server that this binary's tests share: the real one, without nodes and without controllers, so a deleted
-/// namespace stays `Terminating` and nothing collects garbage.
+/// An API server: the real one, without nodes and without controllers, so a deleted namespace stays `Terminating` and
+/// nothing collects garbage.
 #[derive(Debug)]
 pub struct Kubernetes {
     cluster: Cluster,
 }
 
-/// The shared API server, started by the first call.
+/// The API server that this binary's tests share, started by the first call.
 ///
 /// # Panics
 ///
 /// When it can't be started, with the reason.
 pub fn kubernetes() -> &'static Kubernetes {
     static SHARED: OnceLock<Result<Kubernetes, String>> = OnceLock::new();
-    let started =
-        SHARED.get_or_init(|| Cluster::start("up", &["--without-postgres"]).map(|cluster| Kubernetes { cluster }));
-    started.as_ref().unwrap_or_else(|error| panic!("{error}"))
+    SHARED.get_or_init(Kubernetes::start).as_ref().unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Creates an empty namespace, and returns its name.
+/// An API server for one test, which may stop it; ended when dropped.
+///
+/// # Panics
+///
+/// When it can't be started, with the reason.
+pub fn dedicated_kubernetes() -> Kubernetes {
+    Kubernetes::start().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Creates an empty namespace at the shared API server, and returns its name.
 pub async fn fresh_namespace() -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(1);
-    let name = format!("test-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-    let namespace = Namespace {
-        metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },
-        ..Namespace::default()
-    };
-    let client = kubernetes().client().await;
-    Api::all(client).create(&PostParams::default(), &namespace).await.expect("an admin may create a namespace");
-    name
+    kubernetes().fresh_namespace().await
 }
 
 impl Kubernetes {
+    fn start() -> Result<Self, String> {
+        Cluster::start("up", &["--without-postgres"]).map(|cluster| Self { cluster })
+    }
+
+    /// Creates an empty namespace, and returns its name.
+    pub async fn fresh_namespace(&self) -> String {
+        static COUNT: AtomicU32 = AtomicU32::new(1);
+        let name = format!("test-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let namespace = Namespace {
+            metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },
+            ..Namespace::default()
+        };
+        let api = Api::all(self.client().await);
+        api.create(&PostParams::default(), &namespace).await.expect("an admin may create a namespace");
+        name
+    }
+
     /// The administrator's kubeconfig.
     pub fn kubeconfig(&self) -> &Path {
         &self.cluster.description.kubeconfig
@@ -81,7 +97,7 @@ impl Kubernetes {
             .expect("kubectl runs")
     }
 
-    /// Ends the API server at once, as a crash does. It is everybody's: only for binaries with a single test.
+    /// Ends the API server at once, as a crash does: only a dedicated one, since the other is everybody's.
     pub fn stop(&self) {
         self.cluster.control("stop", "kube-apiserver", "kill");
     }

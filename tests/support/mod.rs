@@ -11,10 +11,14 @@
 mod cluster;
 mod kubernetes;
 mod postgres;
+mod proxy;
+mod standby;
 mod wait;
 
-pub use kubernetes::{Kubernetes, fresh_namespace, kubernetes};
+pub use kubernetes::{Kubernetes, dedicated_kubernetes, fresh_namespace, kubernetes};
 pub use postgres::{
     Dedicated, Postgres, StopMode, dedicated_postgres, dedicated_postgres_version, fresh_database, postgres,
 };
+pub use proxy::Proxy;
+pub use standby::standby_of;
 pub use wait::eventually;

@@ -11,5 +11,6 @@ mod pooler;
 mod recovery;
 mod session;
 mod single;
+mod timeouts;
 mod transactional;
 mod volume;

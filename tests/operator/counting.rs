@@ -1,0 +1,42 @@
+//! A client that writes down what it asks the API server.
+
+use std::sync::{Arc, Mutex};
+
+use kube::{Client, Config, client::ClientBuilder};
+
+/// The requests of a client.
+#[derive(Debug, Clone, Default)]
+pub struct Requests(Arc<Mutex<Vec<String>>>);
+
+impl Requests {
+    /// A client whose requests are written down here, as `METHOD /path?query`.
+    pub fn client(&self, config: &Config) -> Client {
+        let lines = Arc::clone(&self.0);
+        let layer = tower::util::MapRequestLayer::new(move |request: http::Request<kube::client::Body>| {
+            let line = format!("{} {}", request.method(), request.uri());
+            lines.lock().expect("nobody panicked").push(line);
+            request
+        });
+        let builder = ClientBuilder::try_from(config.clone()).expect("the configuration makes a client");
+        builder.with_layer(&layer).build()
+    }
+
+    /// Forgets what was asked so far.
+    pub fn forget(&self) {
+        self.0.lock().expect("nobody panicked").clear();
+    }
+
+    /// The requests that write a status.
+    pub fn status_writes(&self) -> Vec<String> {
+        self.those(|line| !line.starts_with("GET") && line.contains("/status"))
+    }
+
+    /// How often a Secret was read, which each look does.
+    pub fn looks(&self) -> usize {
+        self.those(|line| line.contains("/secrets/")).len()
+    }
+
+    fn those(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        self.0.lock().expect("nobody panicked").iter().filter(|line| wanted(line)).cloned().collect()
+    }
+}
