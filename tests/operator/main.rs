@@ -7,6 +7,7 @@ mod conduct;
 mod crd;
 mod install;
 mod line;
+mod progress;
 mod readme;
 mod shop;
 mod waiting;
