@@ -112,26 +112,25 @@ async fn who_is_in_the_way_is_named_in_the_pause_and_when_the_retries_are_used_u
     }
 }
 
-/// The pause is over with the try after it: it isn't shown for what has got its lock by then.
+/// At once, not when the next look is due: what doesn't wait for a lock by itself (NOWAIT) is looked at each second.
 #[tokio::test]
 async fn a_pause_is_not_shown_for_what_runs_again() {
-    let (fixture, holder) = held(500, 10).await;
-    let slow = ("002_slow.sql", "ALTER TABLE t ADD COLUMN c int; SELECT pg_advisory_xact_lock(43);");
+    let (fixture, holder) = held(30_000, 10).await;
+    let slow = ("002_slow.sql", "LOCK TABLE t IN ACCESS EXCLUSIVE MODE NOWAIT; SELECT pg_advisory_xact_lock(43);");
     let gate = fixture.another().await;
-    gate.batch_execute("SET application_name = 'the gate'; SELECT pg_advisory_lock(43)").await.expect("it is free");
+    gate.batch_execute("SELECT pg_advisory_lock(43)").await.expect("it is free");
     let watch = async {
         let mut running = fixture.running.subscribe();
         let pausing =
             running.wait_for(|running| running.as_ref().is_some_and(|running| is_pausing(running, "1 of 10")));
         drop(pausing.await.expect("the run tells"));
         holder.batch_execute("COMMIT").await.expect("the report ends");
-        let at_gate = running.wait_for(|running| {
-            running.as_ref().is_some_and(|running| {
-                running.blocked_by.iter().any(|blocker| blocker.application.as_deref() == Some("the gate"))
-            })
-        });
-        let running = at_gate.await.expect("the run tells").clone().expect("it runs");
-        assert_eq!((running.progress, running.blocked_by.len()), (None, 1));
+        eventually("it waits at the gate", Duration::from_secs(20), async || {
+            let waiting = fixture.ask("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'").await;
+            if waiting == "1" { Ok(()) } else { Err(waiting) }
+        })
+        .await;
+        assert_eq!(running.borrow().as_ref().and_then(|running| running.progress.clone()), None);
         drop(gate);
     };
     let files = [TABLE, slow];
@@ -190,6 +189,27 @@ async fn no_concurrent_form_gives_way_after_the_lock_time_out() {
         let (ran, ()) = tokio::join!(fixture.apply(&files), free);
         ran.is_up_to_date();
         assert_eq!(fixture.ask(proof).await, "t", "{statement}");
+    }
+}
+
+/// What is harmless to repeat gives way to a lock and comes again, as a transaction does: no person has to decide.
+#[tokio::test]
+async fn a_vacuum_that_meets_a_lock_is_retried_and_needs_nobody() {
+    for statement in ["VACUUM t", "REINDEX SCHEMA public"] {
+        let (fixture, holder) = held(300, 1).await;
+        holder.batch_execute("LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE").await.expect("it locks");
+        let file = format!("-- migrate: no-transaction\nANALYZE pg_class;\n{statement};\n");
+        let files = [TABLE, ("002_it.sql", file.as_str())];
+        let ran = fixture.apply(&files).await;
+        assert_eq!(ran.failure().reason, Reason::Retrying, "{statement}");
+        assert!(ran.failure().message.contains("Last seen in the way: pid "), "{}", ran.failure().message);
+        holder.batch_execute("COMMIT").await.expect("the holder ends");
+        fixture.apply(&files).await.is_up_to_date();
+        assert_eq!(
+            fixture.ask("SELECT outcome || attempts FROM dunlin.run WHERE version = '002'").await,
+            "succeeded2",
+            "{statement}"
+        );
     }
 }
 
