@@ -234,7 +234,7 @@ fn blocker(blocker: &progress::Blocker) -> Blocker {
     let progress::Blocker { pid, application, user, query, since } = blocker;
     let short = |text: &Option<String>, bytes| text.as_deref().map(|text| cut(text, bytes).to_owned());
     Blocker {
-        pid: Some(i64::from(*pid)),
+        pid: pid.map(i64::from),
         user: short(user, SHORT),
         application: short(application, SHORT),
         query: short(query, QUERY),

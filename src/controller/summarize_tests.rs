@@ -210,8 +210,13 @@ fn a_retry_under_way_is_counted_and_no_longer_announced() {
 #[test]
 fn what_runs_is_shown_as_far_as_it_is_known() {
     let verdict = verdict(Reason::Applying);
-    let blocker =
-        progress::Blocker { pid: 4711, application: None, user: None, query: Some("é".repeat(1_000)), since: None };
+    let blocker = progress::Blocker {
+        pid: Some(4711),
+        application: None,
+        user: None,
+        query: Some("é".repeat(1_000)),
+        since: None,
+    };
     let mut running = execute::Running {
         version: version(2),
         name: "step_2".to_owned(),

@@ -16,12 +16,12 @@ pub struct Progress {
     pub percent: Option<u8>,
 }
 
-/// A backend in the way.
+/// A backend in the way, or a transaction that was prepared for two-phase commit and waits for its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blocker {
-    /// Its process id.
-    pub pid: i32,
-    /// `application_name`, when it may be seen.
+    /// Its process id; a prepared transaction has none.
+    pub pid: Option<i32>,
+    /// `application_name`, when it may be seen; `prepared transaction …` and its identifier.
     pub application: Option<String>,
     /// The role, when it may be seen.
     pub user: Option<String>,
@@ -177,10 +177,11 @@ impl fmt::Display for Progress {
 impl fmt::Display for Blocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pid, application, user, query: _, since: _ } = self;
-        write!(f, "pid {pid}")?;
-        let known: Vec<&str> =
-            [application, user].into_iter().flatten().map(String::as_str).filter(|text| !text.is_empty()).collect();
-        if known.is_empty() { Ok(()) } else { write!(f, " ({})", known.join(", ")) }
+        let pid = pid.map(|pid| format!("pid {pid}"));
+        let mut known = [&pid, application, user].into_iter().flatten().filter(|text| !text.is_empty());
+        f.write_str(known.next().map_or("an unknown session", String::as_str))?;
+        let aside: Vec<&str> = known.map(String::as_str).collect();
+        if aside.is_empty() { Ok(()) } else { write!(f, " ({})", aside.join(", ")) }
     }
 }
 

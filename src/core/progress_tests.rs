@@ -174,7 +174,7 @@ fn what_may_not_be_seen_is_nothing() {
 #[test]
 fn what_is_in_the_way_is_named_as_far_as_it_may_be_seen() {
     let blocker = |application: Option<&str>, user: Option<&str>| Blocker {
-        pid: 4711,
+        pid: Some(4711),
         application: application.map(str::to_owned),
         user: user.map(str::to_owned),
         query: None,
@@ -183,6 +183,8 @@ fn what_is_in_the_way_is_named_as_far_as_it_may_be_seen() {
     assert_eq!(in_the_way(&[]), None);
     assert_eq!(in_the_way(&[blocker(None, None)]).as_deref(), Some("pid 4711"));
     let psql = blocker(Some("psql"), Some("till"));
+    let prepared = Blocker { pid: None, ..blocker(Some("prepared transaction till-7"), Some("till")) };
+    assert_eq!(in_the_way(&[prepared]).as_deref(), Some("prepared transaction till-7 (till)"));
     assert_eq!(in_the_way(&[psql, blocker(Some(""), None)]).as_deref(), Some("pid 4711 (psql, till) and 1 more"));
 }
 

@@ -30,7 +30,7 @@ pub async fn look(watching: &Client, pid: i32) -> Result<Look, SqlError> {
     let (blockers, progress): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.get(0) == Some(BLOCKER));
     Ok(Look {
         progress: progress.into_iter().find_map(progress_in),
-        blockers: blockers.into_iter().filter_map(blocker_in).collect(),
+        blockers: blockers.into_iter().map(blocker_in).collect(),
     })
 }
 
@@ -43,11 +43,23 @@ fn query(pid: i32) -> String {
             format!("SELECT '{name}', pg_catalog.to_jsonb(p)::pg_catalog.text FROM pg_catalog.{name} AS p WHERE p.pid = {pid}")
         })
         .collect();
+    let utc = |time: &str| format!("pg_catalog.to_char({time} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')");
+    // A prepared transaction has no backend, and counts as process 0 among those that block (manual, 9.27.1). Which one it
+    // is, the locks say: it holds its own id beside what is waited for. They are asked only where there is any.
     format!(
-        "SELECT '{BLOCKER}', a.pid, a.application_name, a.usename, pg_catalog.left(a.query, 200), \
-         pg_catalog.to_char(COALESCE(a.xact_start, a.query_start) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') \
-         FROM pg_catalog.pg_stat_activity AS a WHERE a.pid = ANY (pg_catalog.pg_blocking_pids({pid})) ORDER BY a.pid; {}",
-        views.join(" UNION ALL ")
+        "SELECT '{BLOCKER}', a.pid, a.application_name, a.usename::pg_catalog.text, pg_catalog.left(a.query, 200), {since} \
+         FROM pg_catalog.pg_stat_activity AS a WHERE a.pid = ANY (pg_catalog.pg_blocking_pids({pid})) \
+         UNION ALL SELECT '{BLOCKER}', NULL, 'prepared transaction ' || p.gid, p.owner::pg_catalog.text, NULL, {prepared} \
+         FROM pg_catalog.pg_prepared_xacts AS p WHERE 0 = ANY (pg_catalog.pg_blocking_pids({pid})) AND (SELECT pg_catalog.count(*) \
+         FROM pg_catalog.pg_locks AS w JOIN pg_catalog.pg_locks AS h ON h.granted AND h.locktype = w.locktype \
+         AND h.database IS NOT DISTINCT FROM w.database AND h.relation IS NOT DISTINCT FROM w.relation \
+         AND h.transactionid IS NOT DISTINCT FROM w.transactionid AND h.pid IS NULL \
+         JOIN pg_catalog.pg_locks AS x ON x.virtualtransaction = h.virtualtransaction AND x.pid IS NULL \
+         WHERE w.pid = {pid} AND NOT w.granted AND x.locktype = 'transactionid' AND x.transactionid = p.transaction) > 0 \
+         ORDER BY 2, 3; {views}",
+        since = utc("COALESCE(a.xact_start, a.query_start)"),
+        prepared = utc("p.prepared"),
+        views = views.join(" UNION ALL "),
     )
 }
 
@@ -56,13 +68,13 @@ fn progress_in(row: &SimpleQueryRow) -> Option<Progress> {
     progress(view, &serde_json::from_str(row.get(1)?).ok()?)
 }
 
-fn blocker_in(row: &SimpleQueryRow) -> Option<Blocker> {
+fn blocker_in(row: &SimpleQueryRow) -> Blocker {
     let text = |column| row.get(column).filter(|text: &&str| !text.is_empty()).map(str::to_owned);
-    Some(Blocker {
-        pid: row.get(1)?.parse().ok()?,
+    Blocker {
+        pid: row.get(1).and_then(|pid| pid.parse().ok()),
         application: text(2),
         user: text(3),
         query: text(4).filter(|query| !query.starts_with("<insufficient privilege>")),
         since: text(5),
-    })
+    }
 }

@@ -98,8 +98,13 @@ mod tests {
         running.begin(0);
         running.progress = Some(Progress { phase: "building index: scanning table".to_owned(), percent: Some(42) });
         assert_eq!(running.to_string(), "2 of 7: 002_index, statement 1 of 3, building index: scanning table 42%");
-        running.blocked_by =
-            vec![Blocker { pid: 4711, application: Some("psql".to_owned()), user: None, query: None, since: None }];
+        running.blocked_by = vec![Blocker {
+            pid: Some(4711),
+            application: Some("psql".to_owned()),
+            user: None,
+            query: None,
+            since: None,
+        }];
         assert!(
             running.to_string().ends_with("scanning table 42%, waiting for pid 4711 (psql)"),
             "{}",

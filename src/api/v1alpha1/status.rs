@@ -201,14 +201,14 @@ pub struct RunningStatus {
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct Blocker {
-    /// Its backend's process number.
+    /// Its backend's process number. Absent for a transaction that was prepared for two-phase commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<i64>,
     /// Its login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub user: Option<String>,
-    /// Its `application_name`.
+    /// Its `application_name`; of a prepared transaction, `prepared transaction` and its identifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub application: Option<String>,

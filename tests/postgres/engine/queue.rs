@@ -12,7 +12,7 @@ use dunlin::{
 use tokio_postgres::Client;
 
 use super::fixture::Fixture;
-use crate::support::eventually;
+use crate::support::{dedicated_postgres, eventually};
 
 const TABLE: (&str, &str) =
     ("001_table.sql", "CREATE TABLE t (a int, b int); INSERT INTO t SELECT n, n FROM generate_series(1, 100) n;");
@@ -103,13 +103,36 @@ async fn who_is_in_the_way_is_named_in_the_pause_and_when_the_retries_are_used_u
         );
         let message = &ran.failure().message;
         let since = pausing.blocked_by[0].since.as_deref().expect("it may be seen");
-        let expected = format!("Last seen in the way: pid {} (the report, ", pausing.blocked_by[0].pid);
+        let pid = pausing.blocked_by[0].pid.expect("a backend has one");
+        let expected = format!("Last seen in the way: pid {pid} (the report, ");
         assert!(
             message.contains(&expected) && message.contains(&format!(", at work since {since}\n")),
             "{what}: {message}"
         );
         drop(holder);
     }
+}
+
+/// A transaction that was prepared and forgotten blocks without a session to be seen.
+#[tokio::test]
+async fn a_prepared_transaction_in_the_way_is_named() {
+    let server = dedicated_postgres(&["max_prepared_transactions=2"], &[], &[]);
+    let mut fixture = Fixture::on(server.fresh_database().await).await;
+    fixture.apply(&[TABLE]).await.is_up_to_date();
+    fixture.desired.session.lock_timeout_ms = 500;
+    fixture.desired.session.lock_retries = 0;
+    fixture.run_sql("CREATE TABLE other (a int)").await;
+    fixture.run_sql("BEGIN; INSERT INTO other VALUES (1); PREPARE TRANSACTION 'innocent'").await;
+    fixture.run_sql("BEGIN; SELECT FROM t LIMIT 1; PREPARE TRANSACTION 'till-7'").await;
+    let ran = fixture.apply(&[TABLE, ALTER]).await;
+    let message = &ran.failure().message;
+    assert!(
+        message.contains("Last seen in the way: prepared transaction till-7 (postgres), at work since 2"),
+        "{message}"
+    );
+    fixture.run_sql("ROLLBACK PREPARED 'till-7'").await;
+    fixture.apply(&[TABLE, ALTER]).await.is_up_to_date();
+    fixture.run_sql("ROLLBACK PREPARED 'innocent'").await;
 }
 
 /// At once, not when the next look is due: what doesn't wait for a lock by itself (NOWAIT) is looked at each second.
