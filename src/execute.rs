@@ -4,6 +4,8 @@
 
 mod claim;
 mod describe;
+mod retry;
+mod running;
 mod step;
 mod supervise;
 
@@ -28,6 +30,8 @@ use crate::{
     },
 };
 use claim::Claim;
+
+pub use running::Running;
 
 /// A session with a database that has been looked at: what `execute` goes on with.
 pub struct Session {
@@ -73,42 +77,6 @@ pub enum Stop {
     BetweenMigrations,
     /// As above, and cancel a transaction under way; a non-transactional statement is left to end (SIGTERM's last call).
     CancelTransaction,
-}
-
-/// Where an execution is, for `status.running`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Running {
-    /// The migration.
-    pub version: Version,
-    /// Its name.
-    pub name: String,
-    /// Statement under way, from 1 (0: the file goes as one message).
-    pub statement: u32,
-    /// Statements of the section.
-    pub statements: u32,
-    /// When the migration was begun, RFC 3339 in UTC.
-    pub started_at: String,
-    /// Migrations of this plan that are through.
-    pub completed: usize,
-    /// Migrations of this plan.
-    pub planned: usize,
-    /// Who holds the locks that it waits for.
-    pub blocked_by: Vec<Blocker>,
-}
-
-/// A backend in the way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Blocker {
-    /// Its process id.
-    pub pid: i32,
-    /// `application_name`, when it may be seen.
-    pub application: Option<String>,
-    /// The role, when it may be seen.
-    pub user: Option<String>,
-    /// Its query, when it may be seen.
-    pub query: Option<String>,
-    /// Since when its transaction or query is open, RFC 3339 in UTC.
-    pub since: Option<String>,
 }
 
 /// How an execution ended.

@@ -29,7 +29,7 @@ use crate::{
         outcome::{Failure, Reason},
         plan::{self, Assessment},
     },
-    execute::{Blocker, End, Report, Running, Shell, Work},
+    execute::{End, Report, Running, Shell, Work},
     source::{Content, Snapshot},
 };
 
@@ -355,9 +355,7 @@ struct Shown<'s, 'a> {
 
 impl Progress for Shown<'_, '_> {
     async fn show(&mut self, running: &Running) {
-        let Running { version, name, completed, planned, blocked_by, .. } = running;
-        let message = format!("{} of {planned}: {version}_{name}{}", completed + 1, in_the_way(blocked_by));
-        let verdict = Verdict { message, ..self.verdict.clone() };
+        let verdict = Verdict { message: running.to_string(), ..self.verdict.clone() };
         let summary = Summary {
             content: Some(self.content),
             seen: Some(self.seen),
@@ -372,16 +370,6 @@ impl Progress for Shown<'_, '_> {
             }
         }
     }
-}
-
-/// Who holds what a migration waits for: the first of them, with its application and role where they may be seen.
-fn in_the_way(blockers: &[Blocker]) -> String {
-    let Some(Blocker { pid, application, user, .. }) = blockers.first() else { return String::new() };
-    let known: Vec<&str> =
-        [application, user].into_iter().flatten().map(String::as_str).filter(|text| !text.is_empty()).collect();
-    let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
-    let others = if blockers.len() == 1 { String::new() } else { format!(" and {} more", blockers.len() - 1) };
-    format!(", waiting for pid {pid}{known}{others}")
 }
 
 fn unseen(decision: Decision) -> Ended {
@@ -418,27 +406,4 @@ fn is_same(before: &Result<Content, Failure>, now: &Result<Content, Failure>) ->
 /// Kubernetes writes times in whole seconds: so that what is read back is what was written.
 fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_in_the_way_is_named_as_far_as_it_may_be_seen() {
-        let blocker = |application: Option<&str>, user: Option<&str>| Blocker {
-            pid: 4711,
-            application: application.map(str::to_owned),
-            user: user.map(str::to_owned),
-            query: None,
-            since: None,
-        };
-        assert_eq!(in_the_way(&[]), "");
-        assert_eq!(in_the_way(&[blocker(None, None)]), ", waiting for pid 4711");
-        let psql = blocker(Some("psql"), Some("till"));
-        assert_eq!(
-            in_the_way(&[psql.clone(), blocker(Some(""), None)]),
-            ", waiting for pid 4711 (psql, till) and 1 more"
-        );
-    }
 }

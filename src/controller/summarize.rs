@@ -17,6 +17,7 @@ use crate::{
         migration::TransactionMode,
         outcome::{Kind, Truth},
         plan::{Assessment, FailedRun, Plan},
+        progress,
     },
     execute,
     source::Content,
@@ -217,25 +218,34 @@ fn recent(history: &History) -> Vec<RecentMigration> {
 }
 
 fn running_status(running: &execute::Running) -> RunningStatus {
-    let execute::Running { version, name, statement, statements, started_at, completed: _, planned: _, blocked_by } =
-        running;
+    let execute::Running {
+        version,
+        name,
+        statement,
+        statements,
+        started_at,
+        completed: _,
+        planned: _,
+        progress,
+        blocked_by,
+    } = running;
     RunningStatus {
         version: Some(version.to_string()),
         name: Some(cut(name, SHORT).to_owned()),
-        statement: Some(i64::from(*statement)),
+        statement: statement.map(i64::from),
         statements: Some(i64::from(*statements)),
         started_at: Some(started_at.clone()),
-        phase: None,
-        percent: None,
+        phase: progress.as_ref().map(|progress| cut(&progress.phase, QUERY).to_owned()),
+        percent: progress.as_ref().and_then(|progress| progress.percent).map(i64::from),
         blocked_by: blocked_by.iter().take(BLOCKERS).map(blocker).collect(),
     }
 }
 
-fn blocker(blocker: &execute::Blocker) -> Blocker {
-    let execute::Blocker { pid, application, user, query, since } = blocker;
+fn blocker(blocker: &progress::Blocker) -> Blocker {
+    let progress::Blocker { pid, application, user, query, since } = blocker;
     let short = |text: &Option<String>, bytes| text.as_deref().map(|text| cut(text, bytes).to_owned());
     Blocker {
-        pid: Some(i64::from(*pid)),
+        pid: pid.map(i64::from),
         user: short(user, SHORT),
         application: short(application, SHORT),
         query: short(query, QUERY),

@@ -232,3 +232,45 @@ fn of_two_times_at_which_a_condition_came_to_be_the_earlier_one_stands() {
         assert_eq!(status.conditions[0].last_transition_time.0, at(expected), "{:?}", status.conditions);
     }
 }
+
+#[test]
+fn what_runs_is_shown_as_far_as_it_is_known() {
+    let verdict = verdict(Reason::Applying);
+    let blocker = progress::Blocker {
+        pid: Some(4711),
+        application: None,
+        user: None,
+        query: Some("é".repeat(1_000)),
+        since: None,
+    };
+    let mut running = execute::Running {
+        version: version(2),
+        name: "step_2".to_owned(),
+        statement: None,
+        statements: 7,
+        started_at: "2026-11-21T10:00:00Z".to_owned(),
+        completed: 1,
+        planned: 3,
+        progress: None,
+        blocked_by: vec![blocker; 30],
+    };
+    let show = |running: &execute::Running| {
+        let summary = Summary { running: Some(running), ..summary(&verdict, None) };
+        summarize(&summary, &MigrationSetStatus::default()).running.expect("it runs")
+    };
+    let shown = show(&running);
+    let written = serde_json::to_value(&shown).expect("a status is JSON");
+    for field in ["statement", "phase", "percent"] {
+        assert_eq!(written.get(field), None, "{field}");
+    }
+    assert_eq!((shown.statements, shown.blocked_by.len()), (Some(7), 20));
+    assert!(shown.blocked_by.iter().all(|blocker| blocker.query.as_ref().is_some_and(|query| query.len() == 1_024)));
+
+    running.statement = Some(3);
+    running.progress = Some(progress::Progress { phase: "building index".to_owned(), percent: Some(42) });
+    let shown = show(&running);
+    assert_eq!((shown.statement, shown.phase.as_deref(), shown.percent), (Some(3), Some("building index"), Some(42)));
+    let summary = summary(&verdict, None);
+    let before = MigrationSetStatus { running: Some(shown), ..MigrationSetStatus::default() };
+    assert_eq!(summarize(&summary, &before).running, None, "nothing runs any more");
+}

@@ -23,7 +23,7 @@ pub struct Retrying {
     pub version: Version,
     /// The run's number.
     pub run: i64,
-    /// Tries so far.
+    /// Tries so far that the server answered: one that went down with its session left nothing in the database.
     pub attempts: i64,
     /// Checksum over the section and its inputs, as of the last try.
     pub inputs: String,
@@ -75,7 +75,8 @@ pub struct Run {
     pub outcome: RunOutcome,
     /// Checksum over the section and its inputs (role, search path).
     pub inputs: String,
-    /// Tries so far.
+    /// Tries so far: of a transactional migration those that the server answered, since one that went down with its
+    /// session left nothing in the database; of another the runs that its journal was opened for.
     pub attempts: i64,
     /// What went wrong, if something did.
     pub error: Option<RunError>,

@@ -11,5 +11,6 @@ pub mod migration;
 pub mod outcome;
 pub mod pace;
 pub mod plan;
+pub mod progress;
 pub mod reference;
 pub mod sql;

@@ -22,6 +22,13 @@ pub const SECRET_PAUSE: Duration = Duration::from_secs(30);
 pub const SECRET_QUICK_PAUSE: Duration = Duration::from_secs(5);
 /// What is long.
 pub const SECRET_QUICK_FOR: SignedDuration = SignedDuration::from_mins(10);
+/// The longest pause between two quick tries to get a lock, within a run.
+pub const LONGEST_TRY_PAUSE: Duration = Duration::from_secs(15);
+/// The middle of the first such pause, and by how much each later one is longer.
+const FIRST_TRY_PAUSE: Duration = Duration::from_millis(160);
+const TRY_GROWTH: f64 = 1.6;
+/// By how much it is jittered, up and down: much, since those who wait for one lock meet again and again.
+const TRY_JITTER: f64 = 0.5;
 /// By how much a growing pause is jittered, up and down.
 const JITTER: f64 = 0.15;
 /// By how much the interval is jittered, up and down.
@@ -185,6 +192,15 @@ pub fn after_failed_writes(tries: u32, chance: f64) -> Duration {
     growing(tries, LONGEST_WRITE_PAUSE, chance)
 }
 
+/// How long to leave a lock alone after so many tries, from 1, that `lockTimeout` or a deadlock has ended: growing, so that
+/// what queued up behind the last try gets through, and whoever holds the lock gets on.
+#[must_use]
+pub fn between_tries(tried: u32, chance: f64) -> Duration {
+    let cap = LONGEST_TRY_PAUSE.div_f64(1.0 + TRY_JITTER);
+    let grown = TRY_GROWTH.powi(i32::try_from(tried.saturating_sub(1).min(64)).unwrap_or(64));
+    jittered(FIRST_TRY_PAUSE.mul_f64(grown).min(cap), TRY_JITTER, chance)
+}
+
 fn growing(tries: u32, cap: Duration, chance: f64) -> Duration {
     let pause = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(tries)).min(cap.div_f64(1.0 + JITTER));
     jittered(pause, JITTER, chance)
@@ -252,6 +268,25 @@ mod tests {
         fn the_interval_moves_by_a_tenth_at_most(chance in 0.0f64..=1.0) {
             let pause = Pace::Interval.again(0, &circumstances(chance)).look.expect("an interval ends");
             prop_assert!(pause >= Duration::from_mins(9) && pause <= Duration::from_mins(11));
+        }
+    }
+
+    #[test]
+    fn pauses_between_tries_grow_from_160_milliseconds_to_ten_seconds() {
+        let pauses: Vec<u128> = (1..=12).map(|tried| between_tries(tried, 0.5).as_millis()).collect();
+        assert_eq!(pauses, [160, 256, 409, 655, 1048, 1677, 2684, 4294, 6871, 10_000, 10_000, 10_000]);
+        assert_eq!(between_tries(1, 0.0), Duration::from_millis(80));
+        assert_eq!(between_tries(1, 1.0), Duration::from_millis(240));
+    }
+
+    proptest! {
+        #[test]
+        fn a_pause_between_tries_is_bounded_grows_and_follows_chance(tried in 1u32..2000, chance in 0.0f64..=1.0) {
+            let pause = between_tries(tried, chance);
+            prop_assert!(pause >= Duration::from_millis(80) && pause <= LONGEST_TRY_PAUSE, "{:?}", pause);
+            prop_assert!(between_tries(tried + 1, chance) >= pause);
+            let (least, most) = (between_tries(tried, 0.0), between_tries(tried, 1.0));
+            prop_assert!(least <= pause && pause <= most && most >= least * 2, "{:?} {:?} {:?}", least, pause, most);
         }
     }
 

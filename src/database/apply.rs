@@ -64,15 +64,26 @@ pub enum Part {
     Closing,
 }
 
-/// Runs a section in its transaction and writes `record` with it.
-pub async fn apply(client: &Client, section: &Section, session: &SessionSql, frame: Frame, record: &str) -> Applied {
+/// Runs a section in its transaction and writes `record` with it. `begin` is told the index of each statement whose
+/// beginning is known; of several that go as one message none is, since the server answers for all at the end.
+pub async fn apply(
+    client: &Client,
+    section: &Section,
+    session: &SessionSql,
+    frame: Frame,
+    record: &str,
+    begin: &(impl Fn(usize) + Sync),
+) -> Applied {
     let opening = opening(section, session, frame);
     let closing = closing(session, frame, record);
     let reset = session.reset();
     if goes_whole(section) {
+        if let [only] = sent(&section.script)[..] {
+            begin(only);
+        }
         whole(client, section, &opening, &closing, &reset).await
     } else {
-        piecewise(client, section, &opening, &closing, &reset).await
+        piecewise(client, section, &opening, &closing, &reset, begin).await
     }
 }
 
@@ -200,7 +211,14 @@ fn closing_part(closing: &[String], completed: usize) -> Part {
     }
 }
 
-async fn piecewise(client: &Client, section: &Section, opening: &[String], closing: &[String], reset: &str) -> Applied {
+async fn piecewise(
+    client: &Client,
+    section: &Section,
+    opening: &[String],
+    closing: &[String],
+    reset: &str,
+    begin: &(impl Fn(usize) + Sync),
+) -> Applied {
     let refused = |part, position, error| Applied::Not(Refusal { part, position, error });
     reached(Point::BeginBefore).await;
     if let (_, Some(error)) = send(client, &opening.join(";")).await {
@@ -208,6 +226,7 @@ async fn piecewise(client: &Client, section: &Section, opening: &[String], closi
     }
     reached(Point::BeginAfter).await;
     for index in sent(&section.script) {
+        begin(index);
         let statement = &section.script.statements[index];
         let text = &section.text[statement.span.clone()];
         reached(Point::StatementBefore).await;

@@ -73,8 +73,8 @@ pub enum Step {
         /// What it left behind, as an invalid index.
         left: Option<String>,
     },
-    /// Somebody's lock, or a resource that had run out, was in the way of a transaction, which was rolled back: nothing of it
-    /// is left.
+    /// Somebody's lock, or a resource that had run out, was in the way of a transaction, which was rolled back, or of a
+    /// statement that is harmless to repeat.
     Blocked {
         /// The error.
         error: SqlError,
@@ -300,6 +300,12 @@ impl Journal<'_> {
             Err(error) if error.ends_session() => Step::Lost(error),
             Err(error) => {
                 let position = error.position().map(|position| self.chars_before(statement.span.start) + position);
+                // Its intent stays open, and proves as much to whoever goes on.
+                if error.is_lock_trouble()
+                    && matches!(alone, Alone::Repeatable | Alone::Reindex { concurrently: false })
+                {
+                    return Step::Blocked { error, position };
+                }
                 // It explains the failure; what can't be seen is left out of it.
                 let left = recover::aftermath(self.client, alone, before.as_deref()).await.ok().flatten();
                 Step::Refused { error, position, left }

@@ -9,6 +9,7 @@ pub mod history;
 pub mod journal;
 pub mod lock;
 pub mod parameters;
+pub mod progress;
 pub mod quote;
 pub mod recover;
 pub mod session;

@@ -2,10 +2,14 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use rand::RngExt as _;
 use tokio::sync::watch;
 
-use super::{Running, Stop, Work, claim::Claim, describe, lost, supervise::supervise};
+use super::{
+    Running, Stop, Work,
+    claim::Claim,
+    describe, lost, retry,
+    supervise::{look_every, supervise},
+};
 use crate::{
     core::{
         desired::{Action, TransactionScope},
@@ -47,6 +51,8 @@ struct Step<'a> {
     recorded: Option<&'a Recorded>,
     /// Quick retries after somebody else's lock.
     lock_retries: u32,
+    /// How often to look what it does.
+    look_every: Duration,
 }
 
 /// Writes what needs no migration to run.
@@ -114,17 +120,9 @@ pub(super) async fn run_plan(
             inputs: plan::inputs(migration, &work.desired.session),
             recorded,
             lock_retries: work.desired.session.lock_retries,
+            look_every: look_every(work.desired.session.lock_timeout_ms),
         };
-        running.send_replace(Some(Running {
-            version: migration.version.clone(),
-            name: migration.name.clone(),
-            statement: 0,
-            statements: u32::try_from(migration.up.script.statements.len()).unwrap_or(u32::MAX),
-            started_at: now(),
-            completed: index,
-            planned: plan.steps.len(),
-            blocked_by: Vec::new(),
-        }));
+        running.send_replace(Some(Running::new(migration, &now(), index, plan.steps.len())));
         let frame = Frame { begins: !single || index == 0, commits: !single || index + 1 == plan.steps.len() };
         let ended = match migration.mode {
             TransactionMode::Transactional => attempt.transactional(history, frame, stop, running).await,
@@ -160,14 +158,15 @@ impl Step<'_> {
         let row = retrying.map_or(RunRow::New("apply"), |run| RunRow::Existing(run.run));
         // Another text is another attempt, which is counted from the start.
         let mut attempts = retrying.filter(|run| run.inputs == self.inputs).map_or(0, |run| run.attempts);
-        let mut tries_left = self.lock_retries;
+        let mut tried = 0;
+        let begin = |index| retry::modify(running, |running| running.begin(index));
         loop {
             attempts += 1;
             let record =
                 self.writer.record(self.migration, &self.version, &self.inputs, row, attempts, Outcome::Succeeded);
             let client = self.claim.client();
-            let run = apply::apply(client, &self.migration.up, &self.claim.sql, frame, &record);
-            let ended = supervise(self.claim, stop, running, true, run).await;
+            let run = apply::apply(client, &self.migration.up, &self.claim.sql, frame, &record, &begin);
+            let ended = supervise(self.claim, stop, running, self.look_every, true, run).await;
             let refusal = match ended.value {
                 Applied::Whole => return Ended::Through,
                 Applied::CommittedSessionLost(error) => {
@@ -190,21 +189,23 @@ impl Step<'_> {
                     "another session has claimed the set in the middle of a migration, which was rolled back; it is tried again",
                 ));
             }
+            if refusal.error.is_lock_trouble() {
+                retry::gave_way(running, ended.in_the_way);
+            }
             // A transaction that holds other files' work is given up whole, and planned again.
-            if refusal.error.is_lock_trouble() && tries_left > 0 && frame.begins {
-                tries_left -= 1;
-                let tried = self.lock_retries - tries_left;
-                if pause(tried, stop).await == Stop::No {
+            if refusal.error.is_lock_trouble() && tried < self.lock_retries && frame.begins {
+                tried += 1;
+                if retry::pause(tried, self.lock_retries, stop, running).await == Stop::No {
                     continue;
                 }
                 return Ended::Stopped;
             }
-            return self.settle(&refusal, row, attempts).await;
+            return self.settle(&refusal, row, attempts, &retry::last_in_the_way(running)).await;
         }
     }
 
     /// Writes down how a transactional migration failed, by its class.
-    async fn settle(&self, refusal: &Refusal, row: RunRow, attempts: i64) -> Ended {
+    async fn settle(&self, refusal: &Refusal, row: RunRow, attempts: i64, in_the_way: &str) -> Ended {
         let wrong = describe::wrong(self.migration, refusal);
         if refusal.error.is_transient() {
             let sql = self.writer.retrying(self.migration, &self.version, &self.inputs, row, attempts, &wrong);
@@ -212,7 +213,7 @@ impl Step<'_> {
                 Ok(()) => Ended::Failed(Failure::new(
                     Reason::Retrying,
                     format!(
-                        "{}\nNothing of it was kept after {attempts} tries; it is tried again",
+                        "{}{in_the_way}\nNothing of it was kept after {attempts} tries; it is tried again",
                         wrong.error.message
                     ),
                 )),
@@ -269,11 +270,7 @@ impl Step<'_> {
                 // The journal says how far it came; whoever comes next goes on from there.
                 return Ended::Stopped;
             }
-            running.send_modify(|running| {
-                if let Some(running) = running {
-                    running.statement = u32::try_from(index + 1).unwrap_or(u32::MAX);
-                }
-            });
+            retry::modify(running, |running| running.begin(index));
             let entry = open.filter(|entry| entry.index == index);
             match self.statement(&journal, index, entry, stop, running).await {
                 journal::Step::Done => {}
@@ -283,7 +280,11 @@ impl Step<'_> {
                         describe::wrong(self.migration, &Refusal { part: Part::Statement(index), position, error });
                     return Ended::Failed(Failure::new(
                         Reason::Retrying,
-                        format!("{}\nNothing of this statement was kept; it is tried again", wrong.error.message),
+                        format!(
+                            "{}{}\nThe statement gave way, and is tried again",
+                            wrong.error.message,
+                            retry::last_in_the_way(running)
+                        ),
                     ));
                 }
                 journal::Step::Lost(error) => {
@@ -326,17 +327,21 @@ impl Step<'_> {
     ) -> journal::Step {
         let mut tried = 0;
         loop {
-            tried += 1;
             let under_way = async {
                 match entry {
                     Some(entry) => journal.recover(entry).await,
                     None => journal.step(index).await,
                 }
             };
-            let ended = supervise(self.claim, stop, running, false, under_way).await.value;
-            let blocked = matches!(&ended, journal::Step::Blocked { error, .. } if error.is_lock_trouble());
-            let again = blocked && tried <= self.lock_retries;
-            if !again || pause(tried, stop).await != Stop::No {
+            let supervised = supervise(self.claim, stop, running, self.look_every, false, under_way).await;
+            let ended = supervised.value;
+            // What has run out comes back in its own time: that is a pause of the operator's.
+            if !matches!(&ended, journal::Step::Blocked { error, .. } if error.is_lock_trouble()) {
+                return ended;
+            }
+            retry::gave_way(running, supervised.in_the_way);
+            tried += 1;
+            if tried > self.lock_retries || retry::pause(tried, self.lock_retries, stop, running).await != Stop::No {
                 return ended;
             }
         }
@@ -475,15 +480,6 @@ struct Begun {
     run: i64,
     attempts: i64,
     entries: Vec<journal::Entry>,
-}
-
-/// Growing and jittered, so that the queue behind a lock drains. Returns whether it was asked to stop meanwhile.
-async fn pause(tried: u32, stop: &mut watch::Receiver<Stop>) -> Stop {
-    let base = Duration::from_millis(100).mul_f64(1.6_f64.powi(i32::try_from(tried.min(12)).unwrap_or(12)));
-    let length = base.min(Duration::from_secs(15)).mul_f64(rand::rng().random_range(0.5..1.5));
-    // A sender that is gone can't ask for anything any more.
-    let _ = tokio::time::timeout(length, stop.wait_for(|stop| *stop != Stop::No)).await;
-    *stop.borrow()
 }
 
 /// Sends rows of ours, between two fail points; an error leaves no transaction open.

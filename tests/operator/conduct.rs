@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -14,14 +13,13 @@ use k8s_openapi::api::{core::v1::ConfigMap, events::v1::Event};
 use kube::{
     Api,
     api::{DeleteParams, ListParams, Patch, PatchParams},
-    client::ClientBuilder,
 };
 use serde_json::json;
 use tokio_postgres::{Client, NoTls};
 
 use crate::{
     line::{applied, is_ready},
-    shop::{LIMIT, Operator, Shop, condition, message, ready},
+    shop::{LIMIT, Operator, Shop, condition, message, ready, recording_client},
     support::{eventually, kubernetes},
 };
 
@@ -276,21 +274,14 @@ async fn an_idle_operator_asks_for_one_secret_an_interval() {
     let shop = Shop::closed().await;
     shop.files("sql", &[USERS]).await;
     shop.apply(json!({"interval": "1s"})).await;
-    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-    let record = Arc::clone(&asked);
-    let layer = tower::util::MapRequestLayer::new(move |request: http::Request<kube::client::Body>| {
-        let line = format!("{} {}", request.method(), request.uri());
-        record.lock().expect("nobody panicked").push(line);
-        request
-    });
-    let builder = ClientBuilder::try_from(kubernetes().config().await).expect("the kubeconfig makes a client");
-    let operator = Operator::start(builder.with_layer(&layer).build(), &shop.namespace, controller::GRACE_PERIOD);
+    let (client, asked) = recording_client().await;
+    let operator = Operator::start(client, &shop.namespace, controller::GRACE_PERIOD);
     shop.until("UpToDate").await;
     let drain = || std::mem::take(&mut *asked.lock().expect("nobody panicked"));
     // Three intervals, and what the first look's events still need.
     eventually("the first Secret of an interval is asked for", LIMIT, async || {
         let asked = asked.lock().expect("nobody panicked");
-        let last = asked.last().cloned().unwrap_or_default();
+        let last = asked.last().map(|(_, line)| line.clone()).unwrap_or_default();
         if last.contains("/secrets/db") && asked.len() > 3 { Ok(()) } else { Err(last) }
     })
     .await;
@@ -302,7 +293,7 @@ async fn an_idle_operator_asks_for_one_secret_an_interval() {
     .await;
     let lines = drain();
     let secret = format!("GET /api/v1/namespaces/{}/secrets/db", shop.namespace);
-    assert!(lines.iter().all(|line| *line == secret), "{lines:#?}");
+    assert!(lines.iter().all(|(_, line)| *line == secret), "{lines:#?}");
     operator.stop().await;
     shop.close().await;
 }

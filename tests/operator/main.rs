@@ -18,6 +18,7 @@ mod liar;
 mod line;
 mod outage;
 mod process;
+mod progress;
 mod readme;
 mod remade;
 mod shop;

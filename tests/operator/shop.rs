@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use dunlin::{
@@ -19,6 +19,7 @@ use k8s_openapi::{
 use kube::{
     Client, Config,
     api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams},
+    client::ClientBuilder,
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::{Value, json};
@@ -238,6 +239,22 @@ impl Shop {
             assert!(truths.count() <= 1, "more than one of Ready, Reconciling and Stalled: {status:#?}");
         }
     }
+}
+
+/// What a client has asked for, and when: `PATCH /apis/…`.
+pub type Asked = Arc<Mutex<Vec<(Instant, String)>>>;
+
+/// A client that records what it asks for.
+pub async fn recording_client() -> (Client, Asked) {
+    let asked = Asked::default();
+    let record = Arc::clone(&asked);
+    let layer = tower::util::MapRequestLayer::new(move |request: http::Request<kube::client::Body>| {
+        let line = format!("{} {}", request.method(), request.uri());
+        record.lock().expect("nobody panicked").push((Instant::now(), line));
+        request
+    });
+    let builder = ClientBuilder::try_from(kubernetes().config().await).expect("the kubeconfig makes a client");
+    (builder.with_layer(&layer).build(), asked)
 }
 
 /// Status, reason and message of Ready.

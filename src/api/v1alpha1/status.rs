@@ -168,7 +168,8 @@ pub struct RunningStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub name: Option<String>,
-    /// The statement under way, from 1.
+    /// The statement under way, from 1. Absent where that isn't known: of several that go to the server as one message, as
+    /// a transactional migration's do, the answers come together at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub statement: Option<i64>,
@@ -180,15 +181,16 @@ pub struct RunningStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time")]
     pub started_at: Option<String>,
-    /// What the server says that it does, such as `building index: scanning table`.
+    /// What the server says that it does, such as `building index: scanning table`; between two tries to get a lock,
+    /// `pausing before retry 2 of 10`. Absent for statements of which it says nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub phase: Option<String>,
-    /// How much of that is done, in percent.
+    /// How much of that phase is done, in percent. Absent where the server gives no total.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub percent: Option<i64>,
-    /// Which sessions it waits for.
+    /// Which sessions it waits for; between two tries, which it waited for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub blocked_by: Vec<Blocker>,
@@ -199,14 +201,14 @@ pub struct RunningStatus {
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct Blocker {
-    /// Its backend's process number.
+    /// Its backend's process number. Absent for a transaction that was prepared for two-phase commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<i64>,
     /// Its login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub user: Option<String>,
-    /// Its `application_name`.
+    /// Its `application_name`; of a prepared transaction, `prepared transaction` and its identifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub application: Option<String>,

@@ -8,6 +8,8 @@ mod journal;
 mod places;
 mod policy;
 mod pooler;
+mod progress;
+mod queue;
 mod recovery;
 mod session;
 mod single;
