@@ -8,6 +8,7 @@ mod places;
 mod policy;
 mod pooler;
 mod recovery;
+mod roles;
 mod session;
 mod single;
 mod transactional;
