@@ -7,6 +7,7 @@ mod conduct;
 mod crd;
 mod install;
 mod line;
+mod pooler;
 mod readme;
 mod shop;
 mod waiting;

@@ -10,10 +10,12 @@
 
 mod cluster;
 mod kubernetes;
+mod pooler;
 mod postgres;
 mod wait;
 
 pub use kubernetes::{Kubernetes, fresh_namespace, kubernetes};
+pub use pooler::Pooler;
 pub use postgres::{
     Dedicated, Postgres, StopMode, dedicated_postgres, dedicated_postgres_version, fresh_database, postgres,
 };
