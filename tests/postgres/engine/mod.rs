@@ -7,6 +7,7 @@ mod journal;
 mod places;
 mod policy;
 mod pooler;
+mod proxy;
 mod recovery;
 mod roles;
 mod session;

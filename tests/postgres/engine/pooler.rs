@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use dunlin::{core::outcome::Reason, execute::End};
 
-use super::fixture::{Fixture, ask};
+use super::{
+    fixture::{Fixture, ask},
+    proxy,
+};
 use crate::support::{Pooler, eventually};
 
 const ONE: (&str, &str) = ("001_one.sql", "CREATE TABLE one (a int);\n");
@@ -41,6 +44,34 @@ async fn a_pool_in_transaction_mode_is_recognised_before_anything_is_written() {
         // Nor is a lock or a setting left in a backend that others share.
         assert_eq!((direct.catalogs().await, settings(&neighbour).await), before, "{size}");
     }
+}
+
+/// A pool that takes turns deals two clients a backend each, as long as both ask in turn.
+#[tokio::test]
+async fn a_pool_that_takes_turns_is_recognised() {
+    let pooler = Pooler::start("pool_mode = transaction\ndefault_pool_size = 2\nserver_round_robin = 1").await;
+    let (fixture, direct) = fixtures(&pooler).await;
+    let (one, two) = (Fixture::on(fixture.url.clone()).await, Fixture::on(fixture.url.clone()).await);
+    // Both backends are open before it begins.
+    one.run_sql("BEGIN").await;
+    two.run_sql("BEGIN; COMMIT").await;
+    one.run_sql("COMMIT").await;
+    let before = direct.catalogs().await;
+    let End::Failed(failure) = fixture.execute(&[ONE]).await.end else { panic!("it ran") };
+    assert_eq!(failure.reason, Reason::PoolerNotSupported, "{}", failure.message);
+    assert_eq!(direct.catalogs().await, before);
+}
+
+/// Two answers of more than the engine waits for are a slow server's, whose sessions have a backend each.
+#[tokio::test]
+async fn a_slow_server_is_not_taken_for_a_pooler() {
+    let direct = Fixture::new().await;
+    let port = proxy::slow("SELECT pg_catalog.pg_backend_pid()", Duration::from_millis(1_500)).await;
+    let mut slow = Fixture::on(direct.url.clone()).await;
+    slow.url = proxy::through(&direct.url, port);
+    let report = slow.execute(&[ONE]).await;
+    assert!(matches!(report.end, End::Finished), "{:?}", report.end);
+    assert_eq!(direct.ask("SELECT to_regclass('one') IS NOT NULL").await, "t");
 }
 
 /// PgBouncer ends the connection, and doesn't always get to say why: then it is tried again.
