@@ -22,10 +22,16 @@ GO := CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false' go
 KUBERNETES = $(shell awk '$$1 == "k8s.io/kubernetes" {print $$2; exit}' tests/cluster/go.mod)
 STAMP = -X k8s.io/component-base/version.gitVersion=$(KUBERNETES) -X k8s.io/client-go/pkg/version.gitVersion=$(KUBERNETES)
 
+# The oldest and the newest PostgreSQL that Dunlin supports; DUNLIN_TEST_POSTGRES names the one that tests run against.
+OLDEST := 14
+NEWEST := 18
+test: export DUNLIN_TEST_POSTGRES := $(or $(DUNLIN_TEST_POSTGRES),$(OLDEST))
+test-matrix: export VERSIONS := $(or $(VERSIONS),14 15 16 17 18)
+
 .PHONY: help requirements requirements-of-tests cluster build generate lint deny test test-matrix fuzz chaos chaos-long demo bench clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 requirements: ## check that this machine has what a build needs
 	@.ci/requirements
@@ -73,13 +79,17 @@ deny: | requirements ## check dependencies: duplicates, licenses, where they com
 		echo "!!! get it with: cargo install cargo-deny --locked    (2 minutes with --debug, which is fast enough)" >&2; \
 	fi
 
-test: requirements-of-tests cluster build lint ## run every test, and lint
-	@echo "==> tests of Dunlin: unit, command line, PostgreSQL, operator, and a quick make chaos"
+test: requirements-of-tests cluster build lint ## run every test, and lint: on PostgreSQL 14, the engine's on 18 too
+	@echo "==> tests of Dunlin: unit, command line, operator, and the engine on PostgreSQL $(DUNLIN_TEST_POSTGRES), and a quick make chaos"
 	@cargo test --locked $(FAILPOINTS) --no-fail-fast
+	@VERSIONS=$(NEWEST) .ci/matrix
 	@echo "==> tests of the cluster that those run against: some 20 s"
 	@$(GO) test -C tests/cluster -count=1 ./internal/...
 	@$(MAKE) --no-print-directory deny
 	@echo "==> all tests passed"
+
+test-matrix: requirements-of-tests cluster build ## run the engine's tests on every PostgreSQL, 14 to 18; VERSIONS='14 18' chooses
+	@.ci/matrix
 
 chaos: cluster build ## crash at every fail point, and 1,000 random kills: some 25 minutes; SEED=n repeats a run
 	@cargo test --locked $(FAILPOINTS) --test chaos -- --full $(if $(SEED),--seed $(SEED))

@@ -31,8 +31,8 @@ use crate::{
 /// How long a lock that is held is polled for within a run; after that the reconcile waits, with the pauses of its class.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
-/// How long a session may take to say which backend it has.
-const PROBE: Duration = Duration::from_secs(3);
+/// How long the one session is asked for its backend before the other lets go of its own, for which it may have to wait.
+const PROBE: Duration = Duration::from_secs(1);
 
 /// The lock is held, and every row that is written proves it.
 pub(super) struct Claim {
@@ -137,8 +137,8 @@ pub(super) async fn take(session: Session, work: &Work<'_>) -> Result<Claim, Fai
 }
 
 /// While the watching connection is inside BEGIN, its backend must not be the working connection's, and the working one's
-/// must stay the same: behind a pooler in transaction mode two clients get the same backend, and both hold its lock. In
-/// a pool of one backend the working connection even has to wait for the watching one's COMMIT. Returns the backend.
+/// must stay the same: behind a pooler in transaction mode two clients get the same backend, and both hold its lock. The
+/// backends alone tell: a server that is merely slow has two of them. Returns the working one's.
 async fn rule_out_pooler(working: &Client, watching: &Client) -> Result<i32, Failure> {
     const PID: &str = "SELECT pg_catalog.pg_backend_pid()";
     let looking = |error: SqlError| error.into_failure("looking for a pooler", "");
@@ -146,20 +146,19 @@ async fn rule_out_pooler(working: &Client, watching: &Client) -> Result<i32, Fai
         rows.first().and_then(|row| row.get(0)).and_then(|text| text.parse::<i32>().ok()).unwrap_or_default()
     };
     let first = pid(session::query(working, PID).await.map_err(looking)?);
-    let mut waits = 0;
+    // Once is not enough: a pool that takes turns deals each client a backend of its own at first.
     for _ in 0..3 {
         let other = pid(session::query(watching, &format!("BEGIN; {PID}")).await.map_err(looking)?);
         let mut asking = std::pin::pin!(session::query(working, PID));
         let answer = tokio::time::timeout(PROBE, &mut asking).await;
         session::query(watching, "COMMIT").await.map_err(looking)?;
-        let now = if let Ok(now) = answer {
-            pid(now.map_err(looking)?)
-        } else {
-            // It had to wait for the other's backend; or the server is slow, once.
-            waits += 1;
-            pid(asking.await.map_err(looking)?)
+        // In a pool of one, the answer comes only after COMMIT, from the other's backend.
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(_) => asking.await,
         };
-        if waits > 1 || now != first || other == now {
+        let now = pid(answer.map_err(looking)?);
+        if now != first || other == now {
             return Err(pooler());
         }
     }

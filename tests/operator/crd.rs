@@ -354,7 +354,6 @@ async fn everything_in_the_full_object_that_does_not_work_yet_is_named() {
     assert_eq!(
         paths,
         [
-            "spec.database.directSecretRef",
             "spec.history.baseline",
             "spec.history.adopt",
             "spec.approval.plan",

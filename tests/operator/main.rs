@@ -17,6 +17,7 @@ mod install;
 mod liar;
 mod line;
 mod outage;
+mod pooler;
 mod process;
 mod progress;
 mod readme;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
-use support::{StopMode, dedicated_postgres, eventually, fresh_database, fresh_namespace, kubernetes};
+use support::{StopMode, dedicated_postgres, eventually, fresh_database, fresh_namespace, kubernetes, postgres};
 use tokio_postgres::NoTls;
 
 async fn ask(url: &str, query: &str) -> Result<String, tokio_postgres::Error> {
@@ -22,6 +22,18 @@ async fn every_test_gets_a_database_of_its_own() {
     let names =
         (ask(&one, "SELECT current_database()::text").await, ask(&other, "SELECT current_database()::text").await);
     assert_ne!(names.0.expect("the first answers"), names.1.expect("the second answers"));
+}
+
+/// A matrix of versions that tests the same one again and again is none.
+#[tokio::test]
+async fn servers_are_of_the_version_that_is_asked_for() {
+    let Ok(asked) = std::env::var("DUNLIN_TEST_POSTGRES") else { return };
+    let own = dedicated_postgres(&[], &[], &[]);
+    for server in [postgres(), &own] {
+        assert_eq!(server.about().version.to_string(), asked);
+        let said = ask(server.url(), "SELECT current_setting('server_version_num')").await.expect("an answer");
+        assert_eq!(said.get(..2), Some(asked.as_str()));
+    }
 }
 
 #[tokio::test]

@@ -10,12 +10,14 @@
 
 mod cluster;
 mod kubernetes;
+mod pooler;
 mod postgres;
 mod proxy;
 mod standby;
 mod wait;
 
 pub use kubernetes::{Kubernetes, dedicated_kubernetes, fresh_namespace, kubernetes};
+pub use pooler::Pooler;
 pub use postgres::{
     Dedicated, Postgres, StopMode, dedicated_postgres, dedicated_postgres_version, fresh_database, postgres,
 };

@@ -36,6 +36,10 @@ impl StopMode {
     }
 }
 
+/// The variable that names the major version of the shared server, and of a server of one's own that asks for none; it is
+/// fetched if it isn't on the machine. Unset, it is the newest on the machine.
+const VERSION: &str = "DUNLIN_TEST_POSTGRES";
+
 /// The shared server, started by the first call.
 ///
 /// # Panics
@@ -43,7 +47,7 @@ impl StopMode {
 /// When it can't be started, with the reason.
 pub fn postgres() -> &'static Postgres {
     static SHARED: OnceLock<Result<Postgres, String>> = OnceLock::new();
-    let started = SHARED.get_or_init(|| Postgres::start(&Vec::<OsString>::new()));
+    let started = SHARED.get_or_init(|| Postgres::start(&version(None)));
     started.as_ref().unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -71,10 +75,7 @@ pub fn dedicated_postgres_version(
     hba: &[&str],
     files: &[(&str, &Path)],
 ) -> Dedicated {
-    let mut arguments: Vec<OsString> = Vec::new();
-    if let Some(major) = major {
-        arguments.extend(["--version".into(), major.to_string().into()]);
-    }
+    let mut arguments = version(major);
     for setting in conf {
         arguments.extend(["--conf".into(), setting.into()]);
     }
@@ -87,6 +88,13 @@ pub fn dedicated_postgres_version(
         arguments.extend(["--file".into(), file]);
     }
     Postgres::start(&arguments).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The arguments that ask for a version.
+fn version(major: Option<u32>) -> Vec<OsString> {
+    let asked = major.map(|major| major.to_string().into());
+    let asked = asked.or_else(|| std::env::var_os(VERSION)).filter(|version| !version.is_empty());
+    asked.map_or_else(Vec::new, |version| vec!["--version".into(), version])
 }
 
 impl Postgres {

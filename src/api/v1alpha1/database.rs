@@ -17,8 +17,9 @@ pub struct Database {
     /// its namespace in this way.
     pub secret_ref: DatabaseSecretReference,
 
-    /// A Secret that leads past a transaction pooler (PgBouncer and the like), straight to the server. Doesn't work
-    /// yet: a set that asks for it is `InvalidSpec`; let `secretRef` lead straight to the server instead.
+    /// A Secret that leads past a transaction pooler (PgBouncer and the like), straight to the server. Where it is
+    /// given, Dunlin connects by it alone, and doesn't read `secretRef`'s, which may stay the application's way through
+    /// the pooler. `tls` holds for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direct_secret_ref: Option<DatabaseSecretReference>,
 

@@ -1,25 +1,14 @@
 //! Every row proves its claim; a lost answer is settled by the history; and whoever lacks a right is told which.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use dunlin::{
     core::{desired::Action, outcome::Reason},
     execute::{End, Shell, Stop},
 };
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    sync::watch,
-};
 
-use super::fixture::Fixture;
-use crate::support::{self, eventually};
+use super::{fixture::Fixture, proxy};
+use crate::support::eventually;
 
 const ONE: (&str, &str) = ("001_one.sql", "CREATE TABLE one (a int);\n");
 const STEAL: &str = "UPDATE dunlin.set SET session = 'somebody else'";
@@ -92,52 +81,6 @@ async fn no_amendment_is_written_under_a_lost_claim() {
     assert_eq!(fixture.ask("SELECT count(*) FROM dunlin.run").await, "1");
 }
 
-/// A proxy that stops answering as soon as it has seen the marker go by, and hangs up when told to.
-async fn deaf_proxy(marker: &'static str) -> (u16, watch::Sender<bool>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    let hang_up = watch::Sender::new(false);
-    let told = hang_up.subscribe();
-    let server = support::postgres().about().port;
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let mut told = told.clone();
-            tokio::spawn(async move {
-                let upstream = TcpStream::connect(("127.0.0.1", server)).await.expect("the server answers");
-                let (mut from_client, mut to_client) = client.into_split();
-                let (mut from_server, mut to_server) = upstream.into_split();
-                let deaf = Arc::new(AtomicBool::new(false));
-                let seen = deaf.clone();
-                let asking = tokio::spawn(async move {
-                    let mut buffer = vec![0; 64 * 1024];
-                    while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
-                        let bytes = &buffer[..length];
-                        if bytes.windows(marker.len()).any(|window| window == marker.as_bytes()) {
-                            seen.store(true, Ordering::SeqCst);
-                        }
-                        if to_server.write_all(bytes).await.is_err() {
-                            break;
-                        }
-                    }
-                });
-                let mut buffer = vec![0; 64 * 1024];
-                while let Ok(length @ 1..) = from_server.read(&mut buffer).await {
-                    if deaf.load(Ordering::SeqCst) {
-                        // A test that has ended wants no more answers either.
-                        let _ = told.wait_for(|told| *told).await;
-                        break;
-                    }
-                    if to_client.write_all(&buffer[..length]).await.is_err() {
-                        break;
-                    }
-                }
-                asking.abort();
-            });
-        }
-    });
-    (port, hang_up)
-}
-
 /// M22: the answer to COMMIT is lost; the history says that it was done, and it isn't done again.
 #[tokio::test]
 async fn a_lost_answer_to_commit_is_settled_by_the_history() {
@@ -147,9 +90,9 @@ async fn a_lost_answer_to_commit_is_settled_by_the_history() {
     ] {
         let direct = Fixture::new().await;
         direct.run_sql("CREATE TABLE counted (a int)").await;
-        let (port, hang_up) = deaf_proxy("the marked one").await;
+        let (port, hang_up) = proxy::deaf("the marked one").await;
         let mut through = Fixture::on(direct.url.clone()).await;
-        through.url = direct.url.replace(&format!(":{}/", support::postgres().about().port), &format!(":{port}/"));
+        through.url = proxy::through(&direct.url, port);
         let committed = async {
             eventually("the row to be committed", Duration::from_secs(10), async || {
                 let count = direct.ask("SELECT count(*) FROM counted").await;

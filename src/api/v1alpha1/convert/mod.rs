@@ -79,7 +79,7 @@ pub fn parse(set: &MigrationSet) -> Result<Parsed, InvalidSpec> {
         interval,
     } = &set.spec;
 
-    let (database, role, search_path) = references::read_database(database, &mut problems);
+    let (database, role, search_path) = references::read_database(database);
     let (source, digest, format) = references::read_source(source, &mut problems);
     let history = policy::read_history(history, &owner.name, &mut problems);
     if target != "latest" {
@@ -144,6 +144,6 @@ impl MigrationSet {
     /// Where the connection parameters are, whatever else is wrong with the spec.
     #[must_use]
     pub fn database_ref(&self) -> DatabaseRef {
-        references::read_database(&self.spec.database, &mut Problems::default()).0
+        references::read_database(&self.spec.database).0
     }
 }

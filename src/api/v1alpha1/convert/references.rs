@@ -15,22 +15,14 @@ use crate::core::{
     reference::{DatabaseRef, LabelSelector, Requirement, SecretKey, SecretKeys, SourceRef, TlsMode, TlsRef},
 };
 
-pub(super) fn read_database(
-    database: &Database,
-    problems: &mut Problems,
-) -> (DatabaseRef, Option<String>, Vec<String>) {
+pub(super) fn read_database(database: &Database) -> (DatabaseRef, Option<String>, Vec<String>) {
     let Database { secret_ref, direct_secret_ref, tls, role, search_path } = database;
-    let DatabaseSecretReference { name, keys } = secret_ref;
+    // One way for everything: what was seen through a pooler may be another server than what lies behind it.
+    let DatabaseSecretReference { name, keys } = direct_secret_ref.as_ref().unwrap_or(secret_ref);
     let keys = keys.as_ref().map_or_else(SecretKeys::default, |keys| {
         let DatabaseKeys { uri, host, port, user, password, dbname } = keys.clone();
         SecretKeys { uri, host, port, user, password, dbname }
     });
-    if direct_secret_ref.is_some() {
-        problems.add(
-            "spec.database.directSecretRef",
-            "is not supported yet: remove it, and let secretRef lead straight to the server, past any pooler",
-        );
-    }
     let tls = tls.as_ref().map_or_else(TlsRef::default, read_tls);
     (DatabaseRef { secret: name.clone(), keys, tls }, role.clone(), search_path.clone())
 }

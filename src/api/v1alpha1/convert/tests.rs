@@ -138,14 +138,31 @@ fn everything_that_works_arrives() {
     assert_eq!(source, SourceRef::ConfigMaps(vec!["a".into(), "b".into()]), "sorted, each once");
 }
 
+/// The way past a pooler is the only one that is taken.
+#[test]
+fn a_direct_secret_takes_the_place_of_the_other_with_its_own_keys() {
+    let given = set(&json!({
+        "database": {
+            "secretRef": {"name": "pooled", "keys": {"uri": "POOLED"}},
+            "directSecretRef": {"name": "direct", "keys": {"password": "PGPASSWORD"}},
+            "tls": {"mode": "verify-full"},
+        },
+    }));
+    let Parsed { database, .. } = parse(&given).expect("it is sound");
+    assert_eq!(
+        database,
+        DatabaseRef {
+            secret: "direct".into(),
+            keys: SecretKeys { password: Some("PGPASSWORD".into()), ..SecretKeys::default() },
+            tls: TlsRef { mode: Some(TlsMode::VerifyFull), ca: None, client_secret: None },
+        }
+    );
+}
+
 #[test]
 fn what_is_not_supported_yet_is_refused_by_its_field_and_never_ignored() {
     let digest = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
     let table = [
-        (
-            json!({"database": {"secretRef": {"name": "db"}, "directSecretRef": {"name": "x"}}}),
-            "spec.database.directSecretRef",
-        ),
         (json!({"source": {"configMaps": [{"name": "a"}], "format": "Goose"}}), "spec.source.format"),
         (json!({"source": {"configMaps": [{"name": "a"}], "format": "Drizzle"}}), "spec.source.format"),
         (json!({"history": {"baseline": "003"}}), "spec.history.baseline"),
