@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{
     context::{Context, now, parse_owner},
     dereference::{self, SecretStamps},
+    looks::Expected,
     observe::{self, Short},
     perform::{Progress, perform},
     registry::{Happened, PastLook, Remembered, Seen},
@@ -162,7 +163,8 @@ impl<'a> Line<'a> {
             }
         };
         let mut stamps = secrets.stamps();
-        let look = observe::look(self.context, &parsed, content, secrets, &mut stamps).await;
+        let expected = self.expected();
+        let look = observe::look(self.context, &parsed, expected, content, secrets, &mut stamps).await;
         self.secrets = Some(stamps);
         let look = match look {
             Ok(look) => look,
@@ -199,6 +201,13 @@ impl<'a> Line<'a> {
         let observed = Observed::Executed { ending: &ending, assessment: seen.as_ref().map(|(_, seen)| seen) };
         let decision = self.decide(observed, &circumstances(occasion, places, interval));
         Ok(ended(decision, seen))
+    }
+
+    /// Whether the last look found a database.
+    fn expected(&self) -> Expected {
+        let memory = &self.remembered.memory;
+        let found_none = memory.said.as_ref().is_some_and(|said| said.reason.is_of_the_connection());
+        if found_none || memory.failed_looks > 0 { Expected::Slow } else { Expected::Quick }
     }
 
     fn decide(&self, observed: Observed<'_>, circumstances: &Circumstances) -> Decision {

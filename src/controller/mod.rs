@@ -9,6 +9,7 @@ mod due;
 mod events;
 mod index;
 mod line;
+mod looks;
 mod observe;
 mod perform;
 mod reconcile;
@@ -29,7 +30,6 @@ use kube::{
         reflector,
     },
 };
-use tokio::sync::Semaphore;
 
 use crate::{api::v1alpha1::MigrationSet, execute::Stop};
 use context::Context;
@@ -105,7 +105,7 @@ pub async fn run_until(client: Client, options: Options, shutdown: impl Future<O
         store: store.clone(),
         registry: Registry::default(),
         events,
-        looks: Semaphore::new(context::LOOKS),
+        looks: looks::Looks::default(),
         stop: asked,
     });
     let stopping = Arc::clone(&context);

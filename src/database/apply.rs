@@ -7,10 +7,13 @@ use std::{borrow::Cow, pin::pin};
 use futures::{SinkExt as _, StreamExt as _};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::{error::SqlError, session::SessionSql};
+use super::{
+    error::SqlError,
+    session::{self, OWN_DEADLINE, SessionSql},
+};
 use crate::core::{
     migration::Section,
-    sql::{Kind, Script},
+    sql::{Kind, Script, split::split},
 };
 
 /// The server holds all parse trees of a message at once: a larger file goes statement by statement.
@@ -141,10 +144,11 @@ async fn whole(client: &Client, section: &Section, opening: &[String], closing: 
     let file = sendable(&section.text, &section.script);
     let message = format!("{prefix}{file}\n;{};{reset}", closing.join(";"));
     let sent = sent(&section.script);
-    let (completed, error) = send(client, &message).await;
-    let Some(error) = error else { return Applied::Whole };
     let through_file = opening.len() + sent.len();
-    if completed >= through_file + closing.len() {
+    let through = through_file + closing.len();
+    let (completed, error) = send_all(client, &message, Extent::new(through, reset)).await;
+    let Some(error) = error else { return Applied::Whole };
+    if completed >= through {
         return Applied::CommittedSessionLost(error);
     }
     let part = if completed < opening.len() {
@@ -197,7 +201,7 @@ fn closing_part(closing: &[String], completed: usize) -> Part {
 
 async fn piecewise(client: &Client, section: &Section, opening: &[String], closing: &[String], reset: &str) -> Applied {
     let refused = |part, position, error| Applied::Not(Refusal { part, position, error });
-    if let (_, Some(error)) = send(client, &opening.join(";")).await {
+    if let Err(error) = session::query(client, &opening.join(";")).await {
         return refused(Part::Opening, None, error);
     }
     for index in sent(&section.script) {
@@ -205,7 +209,7 @@ async fn piecewise(client: &Client, section: &Section, opening: &[String], closi
         let text = &section.text[statement.span.clone()];
         let answer = match &statement.copy_data {
             Some(data) => copy_in(client, text, &section.text[data.clone()]).await,
-            None => send(client, text).await.1.map_or(Ok(()), Err),
+            None => send_one(client, text).await,
         };
         if let Err(error) = answer {
             let before = section.text[..statement.span.start].chars().count();
@@ -213,7 +217,12 @@ async fn piecewise(client: &Client, section: &Section, opening: &[String], closi
             return refused(Part::Statement(index), position, error);
         }
     }
-    let (completed, error) = send(client, &format!("{};{reset}", closing.join(";"))).await;
+    // A file may have set another encoding, in which our rows would be read.
+    if let Err(error) = session::query(client, "SET LOCAL client_encoding = 'UTF8'").await {
+        return refused(Part::Closing, None, error);
+    }
+    let message = format!("{};{reset}", closing.join(";"));
+    let (completed, error) = send_all(client, &message, Extent::new(closing.len(), reset)).await;
     match error {
         None => Applied::Whole,
         Some(error) if completed >= closing.len() => Applied::CommittedSessionLost(error),
@@ -221,25 +230,75 @@ async fn piecewise(client: &Client, section: &Section, opening: &[String], closi
     }
 }
 
+/// What a message holds, as far as it is known.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    /// The statements that take as long as they take: a user's, and COMMIT. Those behind them are ours, with a deadline.
+    unhurried: usize,
+    /// All of them.
+    statements: usize,
+}
+
+impl Extent {
+    const UNKNOWN: Self = Self { unhurried: usize::MAX, statements: usize::MAX };
+
+    fn new(unhurried: usize, reset: &str) -> Self {
+        let reset = split(reset).map_or(usize::MAX, |script| script.statements.len());
+        Self { unhurried, statements: unhurried.saturating_add(reset) }
+    }
+}
+
 /// Sends one message by the simple protocol; rows are dropped as they arrive. Returns how many statements were through.
 pub async fn send(client: &Client, sql: &str) -> (usize, Option<SqlError>) {
+    send_all(client, sql, Extent::UNKNOWN).await
+}
+
+/// The same for a message that holds a single statement.
+///
+/// # Errors
+/// [`SqlError`].
+pub async fn send_one(client: &Client, sql: &str) -> Result<(), SqlError> {
+    let extent = Extent { unhurried: 1, statements: 1 };
+    send_all(client, sql, extent).await.1.map_or(Ok(()), Err)
+}
+
+async fn send_all(client: &Client, sql: &str, extent: Extent) -> (usize, Option<SqlError>) {
     let mut completed = 0;
+    let mut deadline = None;
     let stream = match client.simple_query_raw(sql).await {
         Ok(stream) => stream,
         Err(error) => return (0, Some(error.into())),
     };
     let mut stream = pin!(stream);
-    while let Some(message) = stream.next().await {
-        match message {
-            Ok(SimpleQueryMessage::CommandComplete(_)) => completed += 1,
-            Ok(_) => {}
-            // What `COPY … TO stdout` sends: dropped like rows. (tokio-postgres tells it by these words alone. The
-            // splitter sees to it that no COPY waits for data here.)
-            Err(error) if error.to_string() == "unexpected message from server" => {}
-            Err(error) => return (completed, Some(error.into())),
+    loop {
+        let next = match deadline {
+            None => stream.next().await,
+            Some(deadline) => match tokio::time::timeout_at(deadline, stream.next()).await {
+                Ok(next) => next,
+                Err(_) => return (completed, Some(session::no_answer())),
+            },
+        };
+        match next {
+            Some(Ok(SimpleQueryMessage::CommandComplete(_))) => completed += 1,
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return (completed, Some(error.into())),
+            None => break,
+        }
+        if completed > extent.statements {
+            return (completed, Some(nonsense("more statements than it was sent")));
+        }
+        if completed >= extent.unhurried && deadline.is_none() {
+            deadline = Some(tokio::time::Instant::now() + OWN_DEADLINE);
         }
     }
+    if extent.statements != usize::MAX && completed < extent.statements {
+        return (completed, Some(nonsense("fewer statements than it was sent")));
+    }
     (completed, None)
+}
+
+fn nonsense(what: &str) -> SqlError {
+    SqlError::Lost { message: format!("what answers there says that it is through with {what}") }
 }
 
 /// Runs `COPY … FROM stdin` with its data.

@@ -30,7 +30,7 @@ use crate::{
 /// How long a lock that is held is polled for within a run; after that the reconcile waits, with the pauses of its class.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
-/// How long a session may take to say which backend it has.
+/// How long a session may take to say which backend it has, or to give its locks back.
 const PROBE: Duration = Duration::from_secs(3);
 
 /// The lock is held, and every row that is written proves it.
@@ -93,8 +93,9 @@ impl Claim {
 
     /// Gives the lock back before the connections close, so that the next run doesn't meet it.
     pub async fn release(self) {
-        // A session that is gone has given it back.
-        let _ = session::query(self.client(), "SELECT pg_catalog.pg_advisory_unlock_all()").await;
+        // A session that is gone has given it back, and the end of one that answers no more gives it back.
+        let giving = session::query(self.client(), "SELECT pg_catalog.pg_advisory_unlock_all()");
+        let _ = tokio::time::timeout(PROBE, giving).await;
     }
 }
 
@@ -135,7 +136,7 @@ pub(super) async fn take(session: Session, work: &Work<'_>) -> Result<Claim, Fai
 async fn rule_out_pooler(working: &Client, watching: &Client) -> Result<i32, Failure> {
     const PID: &str = "SELECT pg_catalog.pg_backend_pid()";
     let looking = |error: SqlError| error.into_failure("looking for a pooler", "");
-    let pid = |rows: Vec<tokio_postgres::SimpleQueryRow>| {
+    let pid = |rows: Vec<session::Row>| {
         rows.first().and_then(|row| row.get(0)).and_then(|text| text.parse::<i32>().ok()).unwrap_or_default()
     };
     let first = pid(session::query(working, PID).await.map_err(looking)?);
