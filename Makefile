@@ -20,7 +20,7 @@ GO := CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false' go
 KUBERNETES = $(shell awk '$$1 == "k8s.io/kubernetes" {print $$2; exit}' tests/cluster/go.mod)
 STAMP = -X k8s.io/component-base/version.gitVersion=$(KUBERNETES) -X k8s.io/client-go/pkg/version.gitVersion=$(KUBERNETES)
 
-.PHONY: help requirements requirements-of-tests cluster build generate lint deny test demo bench clean
+.PHONY: help requirements requirements-of-tests cluster build generate lint deny test demo fuzz bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,12 @@ test: requirements-of-tests cluster build lint ## run every test, and lint
 
 demo: cluster build ## show Dunlin at work, and stay up; EXIT=1 leaves at the end, CLUSTER=current uses your kubectl's cluster
 	@EXIT='$(EXIT)' CLUSTER='$(CLUSTER)' DUNLIN='$(abspath $(DUNLIN))' demo/run
+
+fuzz: cluster build ## look for texts that are split wrongly and specs that do harm; FUZZ_SECONDS=600, SEED=n repeats one
+	@DUNLIN_FUZZ_SECONDS='$(or $(FUZZ_SECONDS),300)' $(if $(SEED),DUNLIN_FUZZ_SEED='$(SEED)') \
+		cargo test --locked --test postgres agreement -- --nocapture
+	@DUNLIN_FUZZ_SECONDS='$(or $(FUZZ_SECONDS),300)' $(if $(SEED),DUNLIN_FUZZ_SEED='$(SEED)') \
+		cargo test --locked --test operator specs -- --nocapture
 
 bench: cluster ## measure against psql, in a release build
 	@echo "==> building for release: 3 to 8 minutes on two cores the first time"

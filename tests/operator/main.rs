@@ -9,4 +9,5 @@ mod install;
 mod line;
 mod readme;
 mod shop;
+mod specs;
 mod waiting;

@@ -9,10 +9,12 @@
 #![allow(dead_code, unused_imports)]
 
 mod cluster;
+mod fuzz;
 mod kubernetes;
 mod postgres;
 mod wait;
 
+pub use fuzz::Fuzz;
 pub use kubernetes::{Kubernetes, fresh_namespace, kubernetes};
 pub use postgres::{
     Dedicated, Postgres, StopMode, dedicated_postgres, dedicated_postgres_version, fresh_database, postgres,
