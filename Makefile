@@ -101,6 +101,12 @@ chaos-long: requirements-of-tests cluster build ## run the tests of a hostile wo
 demo: cluster build ## show Dunlin at work, and stay up; EXIT=1 leaves at the end, CLUSTER=current uses your kubectl's cluster
 	@EXIT='$(EXIT)' CLUSTER='$(CLUSTER)' DUNLIN='$(abspath $(DUNLIN))' demo/run
 
+fuzz: cluster build ## look for texts that are split wrongly and specs that do harm; FUZZ_SECONDS=600, SEED=n repeats one
+	@DUNLIN_FUZZ_SECONDS='$(or $(FUZZ_SECONDS),300)' $(if $(SEED),DUNLIN_FUZZ_SEED='$(SEED)') \
+		cargo test --locked --test postgres agreement -- --nocapture
+	@DUNLIN_FUZZ_SECONDS='$(or $(FUZZ_SECONDS),300)' $(if $(SEED),DUNLIN_FUZZ_SEED='$(SEED)') \
+		cargo test --locked --test operator specs -- --nocapture
+
 bench: cluster ## measure against psql, in a release build
 	@echo "==> building for release: 3 to 8 minutes on two cores the first time"
 	@cargo build --locked --release

@@ -9,6 +9,8 @@ mod running;
 mod step;
 mod supervise;
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 
 use crate::{
@@ -32,6 +34,9 @@ use crate::{
 use claim::Claim;
 
 pub use running::Running;
+
+/// How long a session that may be lost has for a last look.
+const LAST_LOOK: Duration = Duration::from_secs(5);
 
 /// A session with a database that has been looked at: what `execute` goes on with.
 pub struct Session {
@@ -199,15 +204,19 @@ async fn run(
         if !assessment.findings.is_empty() || assessment.plan.steps.is_empty() {
             return End::Finished;
         }
+        if let Some(step) = assessment.plan.steps.iter().find(|step| report.applied.contains(&step.version)) {
+            let what = format!("the history doesn't show {}, which was just applied", step.version);
+            return End::Failed(Failure::new(Reason::Retrying, what));
+        }
         match step::run_plan(claim, work, &history, &assessment.plan, stop, running, &mut report.applied).await {
             // The next pass reads the history that the report shows, and finds nothing more to do or a finding.
             step::Ended::Through | step::Ended::Recorded => {}
             step::Ended::Stopped => {
-                report.history = look_again(claim, work).await.ok().map(|(history, _)| history);
+                report.history = last_look(claim, work).await;
                 return End::Stopped;
             }
             step::Ended::Failed(failure) => {
-                report.history = look_again(claim, work).await.ok().map(|(history, _)| history);
+                report.history = last_look(claim, work).await;
                 return End::Failed(failure);
             }
         }
@@ -223,6 +232,12 @@ async fn look_again(claim: &Claim, work: &Work<'_>) -> Result<(History, Assessme
     };
     let assessment = plan::plan(work.dir, &history, work.desired);
     Ok((history, assessment))
+}
+
+/// What the history says after an execution that didn't come to its end, if its session still answers.
+async fn last_look(claim: &Claim, work: &Work<'_>) -> Option<History> {
+    let look = tokio::time::timeout(LAST_LOOK, look_again(claim, work)).await.ok()?;
+    look.ok().map(|(history, _)| history)
 }
 
 fn application_name(desired: &Desired) -> String {

@@ -4,9 +4,9 @@ use kube::{
     Client,
     runtime::reflector::{ObjectRef, Store},
 };
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
-use super::{apart::LeftBehind, events::Events, registry::Registry};
+use super::{apart::LeftBehind, events::Events, looks::Looks, registry::Registry};
 use crate::{
     api::v1alpha1::MigrationSet,
     core::{
@@ -15,10 +15,6 @@ use crate::{
     },
     execute::Stop,
 };
-
-/// Looks at databases that may be under way at one time. What runs migrations isn't counted, so that a long one holds up
-/// nobody.
-pub(super) const LOOKS: usize = 64;
 
 /// What every reconcile shares.
 pub(super) struct Context {
@@ -30,8 +26,8 @@ pub(super) struct Context {
     pub registry: Registry,
     /// Where events are told.
     pub events: Events,
-    /// A permit for each look at a database.
-    pub looks: Semaphore,
+    /// A place for each look at a database.
+    pub looks: Looks,
     /// Where work goes on whose object is there no more.
     pub leaving: mpsc::Sender<LeftBehind>,
     /// Whether the operator itself is to stop.

@@ -12,6 +12,7 @@ use super::{
     context::{Context, now, parse_owner},
     dereference::{self, SecretStamps},
     due::is_forged,
+    looks::Expected,
     observe::{self, Short},
     perform::{Progress, perform},
     registry::{Happened, PastLook, Remembered, Seen},
@@ -168,7 +169,8 @@ impl<'a> Line<'a> {
             }
         };
         let mut stamps = secrets.stamps();
-        let look = observe::look(self.context, &parsed, content, secrets, &mut stamps).await;
+        let expected = self.expected();
+        let look = observe::look(self.context, &parsed, expected, content, secrets, &mut stamps).await;
         self.secrets = Some(stamps);
         let look = match look {
             Ok(look) => look,
@@ -205,6 +207,13 @@ impl<'a> Line<'a> {
         let observed = Observed::Executed { ending: &ending, assessment: seen.as_ref().map(|(_, seen)| seen) };
         let decision = self.decide(observed, &circumstances(occasion, places, interval));
         Ok(ended(decision, seen))
+    }
+
+    /// Whether the last look found a database.
+    fn expected(&self) -> Expected {
+        let memory = &self.remembered.memory;
+        let found_none = memory.said.as_ref().is_some_and(|said| said.reason.is_of_the_connection());
+        if found_none || memory.failed_looks > 0 { Expected::Slow } else { Expected::Quick }
     }
 
     fn decide(&self, observed: Observed<'_>, circumstances: &Circumstances) -> Decision {

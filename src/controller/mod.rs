@@ -10,6 +10,7 @@ mod due;
 mod events;
 mod index;
 mod line;
+mod looks;
 mod observe;
 mod perform;
 mod reconcile;
@@ -30,7 +31,7 @@ use kube::{
         reflector,
     },
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::{api::v1alpha1::MigrationSet, execute::Stop};
 use context::Context;
@@ -108,7 +109,7 @@ pub async fn run_until(client: Client, options: Options, shutdown: impl Future<O
         store: store.clone(),
         registry: Registry::default(),
         events,
-        looks: Semaphore::new(context::LOOKS),
+        looks: looks::Looks::default(),
         leaving,
         stop: asked,
     });

@@ -7,6 +7,7 @@ use kube::Client;
 use super::{
     context::Context,
     dereference::{self, SecretStamps, Secrets},
+    looks::Expected,
 };
 use crate::{
     api::v1alpha1::Parsed,
@@ -48,17 +49,18 @@ pub(super) enum Short {
 pub(super) async fn look(
     context: &Context,
     parsed: &Parsed,
+    expected: Expected,
     source: &Content,
     secrets: Secrets,
     stamps: &mut SecretStamps,
 ) -> Result<Look, Short> {
     let parameters = secrets.parameters(&parsed.database).map_err(Short::Secret)?;
-    let (parameters, session, history) = match session(context, parsed, parameters).await {
+    let (parameters, session, history) = match session(context, parsed, expected, parameters).await {
         Err(Short::Database(failure)) if failure.reason == Reason::AuthenticationFailed => {
             let secrets = reread(&context.client, parsed).await?;
             *stamps = secrets.stamps();
             let parameters = secrets.parameters(&parsed.database).map_err(Short::Secret)?;
-            session(context, parsed, parameters).await?
+            session(context, parsed, expected, parameters).await?
         }
         other => other?,
     };
@@ -78,19 +80,15 @@ async fn reread(client: &Client, parsed: &Parsed) -> Result<Secrets, Short> {
 async fn session(
     context: &Context,
     parsed: &Parsed,
+    expected: Expected,
     parameters: Parameters,
 ) -> Result<(Parameters, Session, History), Short> {
-    let _permit = tokio::select! {
-        biased;
-        () = context.stopping() => return Err(Short::Stopping),
-        // The semaphore is never closed; if it were, a look without a permit is still a look.
-        permit = context.looks.acquire() => permit.ok(),
-    };
     let limit = parameters.deadline() + DEADLINE;
+    let look = tokio::time::timeout(limit, execute::observe(&parameters, &parsed.desired));
     let answer = tokio::select! {
         biased;
         () = context.stopping() => return Err(Short::Stopping),
-        answer = tokio::time::timeout(limit, execute::observe(&parameters, &parsed.desired)) => answer,
+        answer = context.looks.take(expected, look) => answer,
     };
     match answer {
         Ok(Ok((session, history))) => Ok((parameters, session, history)),

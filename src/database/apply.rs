@@ -7,11 +7,14 @@ use std::{borrow::Cow, pin::pin};
 use futures::{SinkExt as _, StreamExt as _};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::{error::SqlError, session::SessionSql};
+use super::{
+    error::SqlError,
+    session::{self, OWN_DEADLINE, SessionSql},
+};
 use crate::{
     core::{
         migration::Section,
-        sql::{Kind, Script},
+        sql::{Kind, Script, split::split},
     },
     fail_points::{Point, reached},
 };
@@ -156,11 +159,12 @@ async fn whole(client: &Client, section: &Section, opening: &[String], closing: 
     let message = format!("{prefix}{file}\n;{};{reset}", closing.join(";"));
     let sent = sent(&section.script);
     reached(Point::BeginBefore).await;
-    let (completed, error) = send_past(client, &message, Some(Point::CommitSent)).await;
+    let through_file = opening.len() + sent.len();
+    let through = through_file + closing.len();
+    let (completed, error) = send_all(client, &message, Extent::new(through, reset), Some(Point::CommitSent)).await;
     reached(Point::CommitAfter).await;
     let Some(error) = error else { return Applied::Whole };
-    let through_file = opening.len() + sent.len();
-    if completed >= through_file + closing.len() {
+    if completed >= through {
         return Applied::CommittedSessionLost(error);
     }
     let part = if completed < opening.len() {
@@ -221,7 +225,7 @@ async fn piecewise(
 ) -> Applied {
     let refused = |part, position, error| Applied::Not(Refusal { part, position, error });
     reached(Point::BeginBefore).await;
-    if let (_, Some(error)) = send(client, &opening.join(";")).await {
+    if let Err(error) = session::query(client, &opening.join(";")).await {
         return refused(Part::Opening, None, error);
     }
     reached(Point::BeginAfter).await;
@@ -232,7 +236,7 @@ async fn piecewise(
         reached(Point::StatementBefore).await;
         let answer = match &statement.copy_data {
             Some(data) => copy_in(client, text, &section.text[data.clone()]).await,
-            None => send_past(client, text, Some(Point::StatementSent)).await.1.map_or(Ok(()), Err),
+            None => send_one(client, text).await,
         };
         reached(Point::StatementAfter).await;
         if let Err(error) = answer {
@@ -241,13 +245,36 @@ async fn piecewise(
             return refused(Part::Statement(index), position, error);
         }
     }
+    // A file may have set another encoding, in which our rows would be read.
+    if let Err(error) = session::query(client, "SET LOCAL client_encoding = 'UTF8'").await {
+        return refused(Part::Closing, None, error);
+    }
     let message = format!("{};{reset}", closing.join(";"));
-    let (completed, error) = send_past(client, &message, Some(Point::CommitSent)).await;
+    let (completed, error) =
+        send_all(client, &message, Extent::new(closing.len(), reset), Some(Point::CommitSent)).await;
     reached(Point::CommitAfter).await;
     match error {
         None => Applied::Whole,
         Some(error) if completed >= closing.len() => Applied::CommittedSessionLost(error),
         Some(error) => refused(closing_part(closing, completed), None, error),
+    }
+}
+
+/// What a message holds, as far as it is known.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    /// The statements that take as long as they take: a user's, and COMMIT. Those behind them are ours, with a deadline.
+    unhurried: usize,
+    /// All of them.
+    statements: usize,
+}
+
+impl Extent {
+    const UNKNOWN: Self = Self { unhurried: usize::MAX, statements: usize::MAX };
+
+    fn new(unhurried: usize, reset: &str) -> Self {
+        let reset = split(reset).map_or(usize::MAX, |script| script.statements.len());
+        Self { unhurried, statements: unhurried.saturating_add(reset) }
     }
 }
 
@@ -258,7 +285,21 @@ pub async fn send(client: &Client, sql: &str) -> (usize, Option<SqlError>) {
 
 /// The same, past a point at which the message is on its way.
 pub async fn send_past(client: &Client, sql: &str, sent: Option<Point>) -> (usize, Option<SqlError>) {
+    send_all(client, sql, Extent::UNKNOWN, sent).await
+}
+
+/// The same for a message that holds a single statement.
+///
+/// # Errors
+/// [`SqlError`].
+pub async fn send_one(client: &Client, sql: &str) -> Result<(), SqlError> {
+    let extent = Extent { unhurried: 1, statements: 1 };
+    send_all(client, sql, extent, Some(Point::StatementSent)).await.1.map_or(Ok(()), Err)
+}
+
+async fn send_all(client: &Client, sql: &str, extent: Extent, sent: Option<Point>) -> (usize, Option<SqlError>) {
     let mut completed = 0;
+    let mut deadline = None;
     let stream = match client.simple_query_raw(sql).await {
         Ok(stream) => stream,
         Err(error) => return (0, Some(error.into())),
@@ -267,17 +308,35 @@ pub async fn send_past(client: &Client, sql: &str, sent: Option<Point>) -> (usiz
         reached(sent).await;
     }
     let mut stream = pin!(stream);
-    while let Some(message) = stream.next().await {
-        match message {
-            Ok(SimpleQueryMessage::CommandComplete(_)) => completed += 1,
-            Ok(_) => {}
-            // What `COPY … TO stdout` sends: dropped like rows. (tokio-postgres tells it by these words alone. The
-            // splitter sees to it that no COPY waits for data here.)
-            Err(error) if error.to_string() == "unexpected message from server" => {}
-            Err(error) => return (completed, Some(error.into())),
+    loop {
+        let next = match deadline {
+            None => stream.next().await,
+            Some(deadline) => match tokio::time::timeout_at(deadline, stream.next()).await {
+                Ok(next) => next,
+                Err(_) => return (completed, Some(session::no_answer())),
+            },
+        };
+        match next {
+            Some(Ok(SimpleQueryMessage::CommandComplete(_))) => completed += 1,
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return (completed, Some(error.into())),
+            None => break,
+        }
+        if completed > extent.statements {
+            return (completed, Some(nonsense("more statements than it was sent")));
+        }
+        if completed >= extent.unhurried && deadline.is_none() {
+            deadline = Some(tokio::time::Instant::now() + OWN_DEADLINE);
         }
     }
+    if extent.statements != usize::MAX && completed < extent.statements {
+        return (completed, Some(nonsense("fewer statements than it was sent")));
+    }
     (completed, None)
+}
+
+fn nonsense(what: &str) -> SqlError {
+    SqlError::Lost { message: format!("what answers there says that it is through with {what}") }
 }
 
 /// Runs `COPY … FROM stdin` with its data.

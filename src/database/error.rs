@@ -4,6 +4,7 @@ use std::error::Error as _;
 
 use tokio_postgres::error::ErrorPosition;
 
+use super::answer::AnswerError;
 use crate::core::outcome::{Failure, Reason};
 
 /// A statement's error.
@@ -87,6 +88,15 @@ impl From<&tokio_postgres::Error> for SqlError {
 impl From<tokio_postgres::Error> for SqlError {
     fn from(error: tokio_postgres::Error) -> Self {
         Self::from(&error)
+    }
+}
+
+impl From<AnswerError> for SqlError {
+    fn from(error: AnswerError) -> Self {
+        match error {
+            AnswerError::Driver(error) => Self::from(&error),
+            AnswerError::Nonsense(what) => Self::Lost { message: what.to_owned() },
+        }
     }
 }
 

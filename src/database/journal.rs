@@ -3,17 +3,17 @@
 //! A statement that may run in a transaction does so, its row with it: exactly once by construction. The others leave an
 //! intent, which `recover` proves or doesn't after a crash. Nothing here runs a statement a second time on a guess.
 
-use tokio_postgres::{Client, SimpleQueryRow};
+use tokio_postgres::Client;
 
 use super::{
-    apply::{copy_in, send, send_past},
+    apply::{copy_in, send_one, send_past},
     error::SqlError,
     history::{
         Tables,
         rows::{Backend, Writer},
     },
     quote, recover,
-    session::{self, SessionSql},
+    session::{self, Row, SessionSql},
 };
 use crate::{
     core::{
@@ -102,7 +102,7 @@ pub async fn entries(client: &Client, tables: &Tables, run: i64) -> Result<Vec<E
     Ok(rows.iter().filter_map(entry).collect())
 }
 
-fn entry(row: &SimpleQueryRow) -> Option<Entry> {
+fn entry(row: &Row) -> Option<Entry> {
     Some(Entry {
         index: row.get(0)?.parse::<usize>().ok()?.checked_sub(1)?,
         done: row.get(1)? == "done",
@@ -124,9 +124,7 @@ impl Journal<'_> {
         statements.extend(settings.map(|statement| self.text(statement).to_owned()));
         // Each by itself: a setting of the file's may be one that can't stand in a longer message.
         for statement in statements {
-            if let (_, Some(error)) = send(self.client, &statement).await {
-                return Err(error);
-            }
+            session::query(self.client, &statement).await?;
         }
         Ok(())
     }
@@ -214,7 +212,7 @@ impl Journal<'_> {
             .and_then(|position| position.checked_sub(prefix_chars))
             .filter(|position| *position <= text.chars().count() && completed < 1 + closing.len())
             .map(|position| self.chars_before(start) + position);
-        let _ = send(self.client, "ROLLBACK").await;
+        let _ = session::query(self.client, "ROLLBACK").await;
         // What a statement meets can forbid a transaction where its words don't: REINDEX of a partitioned table (manual,
         // REINDEX, notes). It has done nothing yet, and goes alone.
         if error.sqlstate() == Some("25001") && statement.kind != Kind::Block {
@@ -232,7 +230,7 @@ impl Journal<'_> {
         statement: &Statement,
     ) -> Step {
         reached(Point::BeginBefore).await;
-        let mut answer = send(self.client, prefix).await.1.map_or(Ok(()), Err);
+        let mut answer = session::query(self.client, prefix).await.map(|_| ());
         reached(Point::BeginAfter).await;
         if answer.is_ok() {
             reached(Point::StatementBefore).await;
@@ -248,7 +246,7 @@ impl Journal<'_> {
             Err(error) if error.is_lost_claim(&self.writer.tables.schema) || error.ends_session() => Step::Lost(error),
             Err(error) => {
                 if !error.is_out_of_step() {
-                    let _ = send(self.client, "ROLLBACK").await;
+                    let _ = session::query(self.client, "ROLLBACK").await;
                 }
                 let position = error.position().map(|position| self.chars_before(statement.span.start) + position);
                 self.rolled_back(error, position, statement)
@@ -278,11 +276,7 @@ impl Journal<'_> {
                 | Alone::Reindex { concurrently: true }
         );
         reached(Point::StatementBefore).await;
-        let answer = if concurrently {
-            self.unhurried(text).await
-        } else {
-            send_past(self.client, text, Some(Point::StatementSent)).await.1.map_or(Ok(()), Err)
-        };
+        let answer = if concurrently { self.unhurried(text).await } else { send_one(self.client, text).await };
         reached(Point::StatementAfter).await;
         match answer {
             Ok(()) if !passes_over(alone) => self.finish(index).await,
@@ -332,8 +326,7 @@ impl Journal<'_> {
             back.push_str(&quote::literal(&check));
         }
         session::query(self.client, &set).await?;
-        let (_, error) = send_past(self.client, sql, Some(Point::StatementSent)).await;
-        if let Some(error) = error {
+        if let Err(error) = send_one(self.client, sql).await {
             if !error.ends_session() {
                 let _ = session::query(self.client, &back).await;
             }
@@ -359,7 +352,7 @@ impl Journal<'_> {
             Ok(_) => Ok(()),
             Err(error) => {
                 if !error.ends_session() {
-                    let _ = send(self.client, "ROLLBACK").await;
+                    let _ = session::query(self.client, "ROLLBACK").await;
                 }
                 Err(error)
             }

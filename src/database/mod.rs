@@ -2,6 +2,7 @@
 //!
 //! It knows neither Kubernetes nor the command line; `execute` is the only one that writes to a user's database with it.
 
+mod answer;
 pub mod apply;
 pub mod connect;
 pub mod error;

@@ -2,9 +2,12 @@
 //!
 //! It explains; nothing is ever decided by it.
 
-use tokio_postgres::{Client, SimpleQueryRow};
+use tokio_postgres::Client;
 
-use super::{error::SqlError, session};
+use super::{
+    error::SqlError,
+    session::{self, Row},
+};
 use crate::core::progress::{Blocker, Progress, View, progress};
 
 /// What was seen.
@@ -63,12 +66,12 @@ fn query(pid: i32) -> String {
     )
 }
 
-fn progress_in(row: &SimpleQueryRow) -> Option<Progress> {
+fn progress_in(row: &Row) -> Option<Progress> {
     let view = View::ALL.into_iter().find(|view| row.get(0) == Some(view.name()))?;
     progress(view, &serde_json::from_str(row.get(1)?).ok()?)
 }
 
-fn blocker_in(row: &SimpleQueryRow) -> Blocker {
+fn blocker_in(row: &Row) -> Blocker {
     let text = |column| row.get(column).filter(|text: &&str| !text.is_empty()).map(str::to_owned);
     Blocker {
         pid: row.get(1).and_then(|pid| pid.parse().ok()),

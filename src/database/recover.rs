@@ -4,12 +4,12 @@
 //! are resolved under its path, as the statement's own are, and everything else is asked under ours, so that operators and
 //! functions of the file's don't answer.
 
-use tokio_postgres::{Client, SimpleQueryRow};
+use tokio_postgres::Client;
 
 use super::{
     error::SqlError,
     quote,
-    session::{query, shielded},
+    session::{Row, query, shielded},
 };
 use crate::core::sql::{Alone, classify::QualifiedName, rewrite::probe_index};
 
@@ -157,12 +157,7 @@ async fn create_index(
     }
 }
 
-async fn one_index(
-    client: &Client,
-    index: &SimpleQueryRow,
-    table: &QualifiedName,
-    statement: &str,
-) -> Result<Verdict, SqlError> {
+async fn one_index(client: &Client, index: &Row, table: &QualifiedName, statement: &str) -> Result<Verdict, SqlError> {
     let column = |column: usize| index.get(column).unwrap_or_default().to_owned();
     let (name, valid, definition) = (column(1), column(2) == "t", column(3));
     match asked_definition(client, table, statement).await? {
@@ -247,7 +242,7 @@ async fn reindex(client: &Client, before: Option<&str>) -> Result<Verdict, SqlEr
 }
 
 /// Copies of REINDEX CONCURRENTLY that weren't there before: names, and the tables' OIDs.
-async fn leftovers(client: &Client, before: Option<&str>) -> Result<Vec<SimpleQueryRow>, SqlError> {
+async fn leftovers(client: &Client, before: Option<&str>) -> Result<Vec<Row>, SqlError> {
     let sql = format!(
         "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), i.indrelid \
          FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid \
@@ -271,7 +266,7 @@ async fn at_work_on(client: &Client, table: &str) -> Result<Option<String>, SqlE
 }
 
 /// OID, name, validity, definition and table of a table's indexes.
-async fn indexes(client: &Client, table: &QualifiedName, filter: &str) -> Result<Vec<SimpleQueryRow>, SqlError> {
+async fn indexes(client: &Client, table: &QualifiedName, filter: &str) -> Result<Vec<Row>, SqlError> {
     let sql = format!(
         "SELECT i.indexrelid, pg_catalog.format('%I.%I', n.nspname, c.relname), i.indisvalid, \
          pg_catalog.pg_get_indexdef(i.indexrelid), i.indrelid \
@@ -320,7 +315,7 @@ async fn oid(client: &Client, name: &QualifiedName) -> Result<String, SqlError> 
 }
 
 /// Asks under our own path, and leaves no transaction open.
-async fn ask(client: &Client, sql: &str) -> Result<Vec<SimpleQueryRow>, SqlError> {
+async fn ask(client: &Client, sql: &str) -> Result<Vec<Row>, SqlError> {
     let answer = query(client, &shielded(sql)).await;
     if let Err(error) = &answer
         && !error.ends_session()

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
+use tokio_postgres::Client;
 
-use super::{connect::Connection, error::SqlError, quote};
+pub use super::answer::Row;
+use super::{answer, connect::Connection, error::SqlError, quote};
 use crate::core::desired::SessionSettings;
 
 /// The longest that one of our own queries may take.
@@ -168,7 +168,7 @@ pub fn shielded(sql: &str) -> String {
 ///
 /// # Errors
 /// [`SqlError`]; one that took longer than [`OWN_DEADLINE`] counts as a lost connection.
-pub async fn query(client: &Client, sql: &str) -> Result<Vec<SimpleQueryRow>, SqlError> {
+pub async fn query(client: &Client, sql: &str) -> Result<Vec<Row>, SqlError> {
     counted(client, sql).await.map_err(|(_, error)| error)
 }
 
@@ -176,26 +176,16 @@ pub async fn query(client: &Client, sql: &str) -> Result<Vec<SimpleQueryRow>, Sq
 ///
 /// # Errors
 /// As [`query`].
-pub async fn counted(client: &Client, sql: &str) -> Result<Vec<SimpleQueryRow>, (usize, SqlError)> {
+pub async fn counted(client: &Client, sql: &str) -> Result<Vec<Row>, (usize, SqlError)> {
     let mut completed = 0;
-    let answer = async {
-        let stream = client.simple_query_raw(sql).await?;
-        futures::pin_mut!(stream);
-        let mut rows = Vec::new();
-        while let Some(message) = stream.next().await {
-            match message? {
-                SimpleQueryMessage::Row(row) => rows.push(row),
-                SimpleQueryMessage::CommandComplete(_) => completed += 1,
-                _ => {}
-            }
-        }
-        Ok::<_, tokio_postgres::Error>(rows)
-    };
-    match tokio::time::timeout(OWN_DEADLINE, answer).await {
+    match tokio::time::timeout(OWN_DEADLINE, answer::collect(client, sql, &mut completed)).await {
         Ok(Ok(rows)) => Ok(rows),
-        Ok(Err(error)) => Err((completed, SqlError::from(&error))),
-        Err(_) => {
-            Err((completed, SqlError::Lost { message: format!("no answer within {} s", OWN_DEADLINE.as_secs()) }))
-        }
+        Ok(Err(error)) => Err((completed, error.into())),
+        Err(_) => Err((completed, no_answer())),
     }
+}
+
+/// What took longer than [`OWN_DEADLINE`].
+pub(super) fn no_answer() -> SqlError {
+    SqlError::Lost { message: format!("no answer within {} s", OWN_DEADLINE.as_secs()) }
 }

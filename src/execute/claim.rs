@@ -33,6 +33,8 @@ const PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// How long the one session is asked for its backend before the other lets go of its own, for which it may have to wait.
 const PROBE: Duration = Duration::from_secs(1);
+/// How long a session has to give its locks back.
+const GIVING_BACK: Duration = Duration::from_secs(3);
 
 /// The lock is held, and every row that is written proves it.
 pub(super) struct Claim {
@@ -95,8 +97,9 @@ impl Claim {
     /// Gives the lock back before the connections close, so that the next run doesn't meet it.
     pub async fn release(self) {
         reached(Point::UnlockBefore).await;
-        // A session that is gone has given it back.
-        let _ = session::query(self.client(), "SELECT pg_catalog.pg_advisory_unlock_all()").await;
+        // A session that is gone has given it back, and the end of one that answers no more gives it back.
+        let giving = session::query(self.client(), "SELECT pg_catalog.pg_advisory_unlock_all()");
+        let _ = tokio::time::timeout(GIVING_BACK, giving).await;
         reached(Point::UnlockAfter).await;
     }
 }
@@ -142,7 +145,7 @@ pub(super) async fn take(session: Session, work: &Work<'_>) -> Result<Claim, Fai
 async fn rule_out_pooler(working: &Client, watching: &Client) -> Result<i32, Failure> {
     const PID: &str = "SELECT pg_catalog.pg_backend_pid()";
     let looking = |error: SqlError| error.into_failure("looking for a pooler", "");
-    let pid = |rows: Vec<tokio_postgres::SimpleQueryRow>| {
+    let pid = |rows: Vec<session::Row>| {
         rows.first().and_then(|row| row.get(0)).and_then(|text| text.parse::<i32>().ok()).unwrap_or_default()
     };
     let first = pid(session::query(working, PID).await.map_err(looking)?);

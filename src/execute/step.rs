@@ -19,7 +19,7 @@ use crate::{
         plan::{self, Amendment, Assessment, Plan},
     },
     database::{
-        apply::{self, Applied, Frame, Part, Refusal, send},
+        apply::{self, Applied, Frame, Part, Refusal},
         error::SqlError,
         history::rows::{Outcome, RunRow, Writer, Wrong},
         journal::{self, Journal},
@@ -380,7 +380,7 @@ impl Step<'_> {
             Ok(run) => run,
             Err(error) => {
                 if !error.ends_session() {
-                    let _ = send(client, "ROLLBACK").await;
+                    let _ = session::query(client, "ROLLBACK").await;
                 }
                 return Err(error);
             }
@@ -491,7 +491,7 @@ async fn write(claim: &Claim, sql: &str, before: Point, after: Point) -> Result<
         Ok(_) => Ok(()),
         Err(error) => {
             if !error.ends_session() {
-                let _ = send(claim.client(), "ROLLBACK").await;
+                let _ = session::query(claim.client(), "ROLLBACK").await;
             }
             Err(error)
         }

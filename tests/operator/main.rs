@@ -23,6 +23,7 @@ mod progress;
 mod readme;
 mod remade;
 mod shop;
+mod specs;
 mod stopped;
 mod two;
 mod waiting;

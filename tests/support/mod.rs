@@ -9,6 +9,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod cluster;
+mod fuzz;
 mod kubernetes;
 mod pooler;
 mod postgres;
@@ -16,6 +17,7 @@ mod proxy;
 mod standby;
 mod wait;
 
+pub use fuzz::Fuzz;
 pub use kubernetes::{Kubernetes, dedicated_kubernetes, fresh_namespace, kubernetes};
 pub use pooler::Pooler;
 pub use postgres::{

@@ -7,7 +7,7 @@ use std::{error::Error, fmt, time::Duration};
 
 use tokio_postgres::error::{DbError, SqlState};
 
-use super::gate::Closed;
+use super::filter::Closed;
 use crate::{
     core::outcome::{Failure, Reason},
     database::{
@@ -171,6 +171,7 @@ impl Cause {
             return match closed {
                 Closed::Method(method) => Self::MethodExcluded(method),
                 Closed::TooMuch => Self::NotPostgres("it sends more than a server does before a session is open"),
+                Closed::Nonsense(what) => Self::NotPostgres(what),
             };
         }
         if let Some(meaning) = tls::explain(error) {
@@ -276,9 +277,9 @@ pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
 /// A stranger's words, as a message may show them: one line, not too long, and no password in them.
 fn shown(text: &str, parameters: &Parameters) -> String {
     let line: String = text.chars().map(|it| if it.is_control() { ' ' } else { it }).take(500).collect();
-    match parameters.password.as_deref().map(String::from_utf8_lossy) {
-        Some(password) if password.chars().count() > 3 => line.replace(password.as_ref(), "…"),
-        _ => line,
+    match parameters.secret() {
+        Some(secret) => line.replace(&secret, "…"),
+        None => line,
     }
 }
 

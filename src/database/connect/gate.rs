@@ -1,158 +1,127 @@
-//! Reads along with what a server says before it is ready, and stops it where it asks for what it must not have.
+//! The stream between a server and tokio-postgres: what [`filter`](super::filter) lets in, no faster than it may come.
 //!
-//! `require_auth` has to be enforced before the password is sent, and tokio-postgres has no say in it. A stranger at the
-//! other end may also send without end: before the session is open, little is believed.
+//! Whoever sends without end must not keep the process from its other work. So what a session brings in has a pace: a
+//! good deal goes at once, as much as reading any history takes, and what follows takes its time. Only a file that selects
+//! some hundred thousand rows, which are dropped, comes to feel it.
 
 use std::{
-    error::Error,
-    fmt, io,
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
 
-use crate::database::parameters::{Method, Methods};
+use super::filter::{Closed, Filter};
 
-/// The largest message, and the most altogether, before the session is open; a server needs about 1 KiB.
-const MESSAGE_LIMIT: usize = 64 * 1024;
-const TOTAL_LIMIT: usize = 256 * 1024;
+/// How much is read at once.
+const CHUNK: usize = 16 * 1024;
+/// What a session may bring in a second in the long run: bytes, and something for each message.
+const BYTES_A_SECOND: f64 = (8 << 20) as f64;
+/// How far it may run ahead of that: 64 MiB.
+const AHEAD: Duration = Duration::from_secs(8);
 
-/// Why the gate closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Closed {
-    /// The server asks to log in by a method that `require_auth` excludes.
-    Method(Method),
-    /// It sends more than any server does.
-    TooMuch,
-}
-
-impl fmt::Display for Closed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Method(method) => write!(f, "authentication method {} is excluded", method.name()),
-            Self::TooMuch => write!(f, "more was sent before the session was open than a server sends"),
-        }
-    }
-}
-
-impl Error for Closed {}
-
-impl Closed {
-    /// Finds it among an error's causes.
-    pub(super) fn find(error: &(dyn Error + 'static)) -> Option<Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-            if let Some(closed) = inner.and_then(|it| it.downcast_ref::<Self>()) {
-                return Some(*closed);
-            }
-            next = error.source();
-        }
-        None
-    }
-}
-
-/// A stream from a server, watched until `ReadyForQuery`.
+/// A stream from a server, filtered and paced.
 pub(super) struct Gate<S> {
     stream: S,
-    watch: Option<Watch>,
+    filter: Filter,
+    chunk: Box<[u8]>,
+    /// What was let in, and how much of it has been handed on.
+    ready: Vec<u8>,
+    at: usize,
+    end: Option<End>,
+    /// Until when what has been read is paid for.
+    paid_until: Instant,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+/// How the stream ends.
+enum End {
+    /// There is nothing more.
+    Over,
+    /// With this error, and then there is nothing more.
+    Failing(Closed),
 }
 
 impl<S> Gate<S> {
-    pub(super) fn new(stream: S, methods: Methods) -> Self {
-        Self { stream, watch: Some(Watch::new(methods)) }
-    }
-}
-
-/// The messages that go by (PostgreSQL 18 manual, 54.7): a tag, four bytes of length, and a body.
-struct Watch {
-    methods: Methods,
-    asked: bool,
-    total: usize,
-    /// Tag and length, then the first four bytes of the body.
-    head: Vec<u8>,
-    /// Bytes of the body that are still to come, once its length is known.
-    left: Option<usize>,
-}
-
-impl Watch {
-    fn new(methods: Methods) -> Self {
-        Self { methods, asked: false, total: 0, head: Vec::with_capacity(9), left: None }
+    pub(super) fn new(stream: S, filter: Filter) -> Self {
+        Self {
+            stream,
+            filter,
+            chunk: vec![0; CHUNK].into(),
+            ready: Vec::new(),
+            at: 0,
+            end: None,
+            paid_until: Instant::now(),
+            pause: None,
+        }
     }
 
-    /// Looks at what came; true when the session is open.
-    fn read(&mut self, bytes: &[u8]) -> Result<bool, Closed> {
-        self.total = self.total.saturating_add(bytes.len());
-        if self.total > TOTAL_LIMIT {
-            return Err(Closed::TooMuch);
+    /// Hands on what was let in; true if there was any.
+    fn hand_on(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        let left = &self.ready[self.at..];
+        let part = &left[..left.len().min(buf.remaining())];
+        buf.put_slice(part);
+        self.at += part.len();
+        let any = !part.is_empty();
+        if self.at == self.ready.len() {
+            self.at = 0;
+            self.ready.clear();
+            self.ready.shrink_to(2 * CHUNK);
         }
-        for &byte in bytes {
-            if self.byte(byte)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        any
     }
 
-    fn byte(&mut self, byte: u8) -> Result<bool, Closed> {
-        if self.head.len() < 9 {
-            self.head.push(byte);
+    fn pay(&mut self, cost: usize) {
+        let now = Instant::now();
+        #[allow(clippy::cast_precision_loss, reason = "far below what a double holds")]
+        let time = Duration::from_secs_f64(cost as f64 / BYTES_A_SECOND);
+        self.paid_until = self.paid_until.max(now) + time;
+        if self.paid_until > now + AHEAD {
+            self.pause = Some(Box::pin(sleep_until(self.paid_until - AHEAD)));
         }
-        match (&mut self.left, self.head.as_slice()) {
-            (None, &[tag, a, b, c, d]) => {
-                if tag == b'Z' {
-                    return Ok(true);
-                }
-                let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-                if length > MESSAGE_LIMIT {
-                    return Err(Closed::TooMuch);
-                }
-                // A length below four is no message; tokio-postgres says so.
-                self.left = Some(length.saturating_sub(4));
-            }
-            (None, _) => return Ok(false),
-            (Some(left), head) => {
-                *left = left.saturating_sub(1);
-                if let &[b'R', _, _, _, _, a, b, c, d] = head
-                    && (!self.asked || *left == 0)
-                {
-                    self.authentication(u32::from_be_bytes([a, b, c, d]))?;
-                }
-            }
-        }
-        if self.left == Some(0) {
-            self.left = None;
-            self.head.clear();
-        }
-        Ok(false)
-    }
-
-    fn authentication(&mut self, code: u32) -> Result<(), Closed> {
-        let method = match code {
-            0 if !self.asked => Method::None,
-            3 => Method::Password,
-            5 => Method::Md5,
-            7 => Method::Gss,
-            9 => Method::Sspi,
-            10 => Method::ScramSha256,
-            _ => return Ok(()),
-        };
-        self.asked = true;
-        if self.methods.allow(method) { Ok(()) } else { Err(Closed::Method(method)) }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if let Some(watch) = &mut self.watch
-            && watch.read(&buf.filled()[before..]).map_err(io::Error::other)?
-        {
-            self.watch = None;
+        let gate = &mut *self;
+        loop {
+            if buf.remaining() == 0 || gate.hand_on(buf) {
+                return Poll::Ready(Ok(()));
+            }
+            match gate.end.take() {
+                Some(End::Over) => {
+                    gate.end = Some(End::Over);
+                    return Poll::Ready(Ok(()));
+                }
+                Some(End::Failing(closed)) => {
+                    gate.end = Some(End::Over);
+                    return Poll::Ready(Err(io::Error::other(closed)));
+                }
+                None => {}
+            }
+            if let Some(pause) = &mut gate.pause {
+                ready!(pause.as_mut().poll(cx));
+                gate.pause = None;
+            }
+            let mut chunk = ReadBuf::new(&mut gate.chunk);
+            ready!(Pin::new(&mut gate.stream).poll_read(cx, &mut chunk))?;
+            if chunk.filled().is_empty() {
+                gate.end = Some(End::Over);
+                continue;
+            }
+            match gate.filter.feed(chunk.filled(), &mut gate.ready) {
+                Ok(cost) => gate.pay(cost),
+                // Once the session is open, what it ends with is an error that the driver hands to whoever waits.
+                Err(_) if gate.filter.is_open() => gate.end = Some(End::Over),
+                Err(closed) => gate.end = Some(End::Failing(closed)),
+            }
         }
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -167,60 +136,5 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gate<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(tag: u8, body: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(body.len() + 4).unwrap();
-        [&[tag][..], &length.to_be_bytes(), body].concat()
-    }
-
-    fn scram() -> Vec<u8> {
-        message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0")
-    }
-
-    #[test]
-    fn a_session_is_open_at_ready_for_query_however_the_bytes_are_cut() {
-        let all = [
-            scram(),
-            message(b'R', b"\0\0\0\x0br=1,s=2,i=4096"),
-            message(b'R', b"\0\0\0\x0cv=3"),
-            message(b'R', &[0; 4]),
-            message(b'S', b"TimeZone\0UTC\0"),
-            message(b'K', &[1; 8]),
-            message(b'Z', b"I"),
-        ]
-        .concat();
-        for size in 1..all.len() {
-            let mut watch = Watch::new(Methods::parse("scram-sha-256").unwrap());
-            let open: Vec<_> = all.chunks(size).map(|part| watch.read(part)).take_while(|it| *it != Ok(true)).collect();
-            assert!(open.iter().all(|it| *it == Ok(false)), "{size}");
-            assert!(open.len() < all.chunks(size).len(), "{size}");
-        }
-    }
-
-    #[test]
-    fn an_excluded_method_closes_the_gate() {
-        let only = |list: &str| Watch::new(Methods::parse(list).unwrap());
-        let clear = message(b'R', &[0, 0, 0, 3]);
-        assert_eq!(only("scram-sha-256").read(&clear), Err(Closed::Method(Method::Password)));
-        assert_eq!(only("!password").read(&clear), Err(Closed::Method(Method::Password)));
-        assert_eq!(only("scram-sha-256").read(&message(b'R', &[0; 4])), Err(Closed::Method(Method::None)));
-        assert_eq!(only("none").read(&scram()), Err(Closed::Method(Method::ScramSha256)));
-        // A second request, behind one that is allowed.
-        assert_eq!(only("scram-sha-256").read(&[scram(), clear].concat()), Err(Closed::Method(Method::Password)));
-    }
-
-    #[test]
-    fn endless_talk_closes_the_gate() {
-        let mut watch = Watch::new(Methods::ANY);
-        assert_eq!(watch.read(&[b'N', 0x7f, 0, 0, 0]), Err(Closed::TooMuch));
-        let notice = message(b'N', &[0; 1000]);
-        let mut watch = Watch::new(Methods::ANY);
-        assert!((0..1000).any(|_| watch.read(&notice).is_err()));
     }
 }

@@ -1,11 +1,13 @@
 //! Opening a session: hosts in turn, TLS, authentication, `target_session_attrs`, a deadline on everything.
 //!
-//! A session is one connection of tokio-postgres, driven by a task that ends with it. Notices are dropped: what a server
-//! says may hold secrets, and nobody reads it. The server's demands on our time are bounded before the login: a SCRAM
-//! iteration count above 100,000 is refused (postgres-protocol), and the rest by [`gate`] and the deadline.
+//! A session is one connection of tokio-postgres, driven by a task that ends with it. What the server sends is bounded by
+//! [`filter`] in size and by [`gate`] in pace. Its demands on our time are bounded, too: a SCRAM iteration count above
+//! 100,000 is refused (postgres-protocol), and fewer are computed apart from the work of others.
 
 mod error;
+mod filter;
 mod gate;
+mod report;
 mod stream;
 
 use std::{future, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
@@ -17,14 +19,17 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tokio_postgres::{
-    CancelToken, Client, Config, SimpleQueryMessage,
+    CancelToken, Client, Config,
     config::{ChannelBinding as DriverBinding, SslMode, SslNegotiation},
 };
 
 pub use error::{Attempt, Cause, ConnectError};
 
 use self::stream::{Done, Peer, Route, Session, Transport};
-use super::parameters::{Address, ChannelBinding, Host, LoadBalanceHosts, Parameters, TargetSessionAttrs};
+use super::{
+    answer::{self, AnswerError},
+    parameters::{Address, ChannelBinding, Host, LoadBalanceHosts, Parameters, TargetSessionAttrs},
+};
 
 /// A name may have many addresses; more than these aren't tried.
 const MAX_ADDRESSES: usize = 8;
@@ -233,9 +238,8 @@ impl Opening<'_> {
         if !encrypted && self.parameters.channel_binding == ChannelBinding::Require {
             return Err(Cause::ChannelBinding("there is no TLS to bind to; use tls.mode require or stricter"));
         }
-        let (client, connection) = self
-            .config(encrypted)
-            .connect_raw(opened.stream, Done)
+        let config = self.config(encrypted);
+        let (client, connection) = computing_apart(config.connect_raw(opened.stream, Done))
             .await
             .map_err(|error| Cause::of(&error, self.parameters))?;
         let (alive, ended) = oneshot::channel();
@@ -281,12 +285,11 @@ impl Opening<'_> {
         const QUESTION: &str = "SELECT pg_catalog.current_setting('server_version_num'), \
             pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only'), \
             pg_catalog.pg_backend_pid()";
-        let answer = client.simple_query(QUESTION).await.map_err(|error| Cause::of(&error, self.parameters))?;
-        let row = answer.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(row),
-            _ => None,
-        });
-        let column = |at: usize| row.and_then(|row| row.try_get(at).ok().flatten());
+        let answer = answer::collect(client, QUESTION, &mut 0).await.map_err(|error| match error {
+            AnswerError::Driver(error) => Cause::of(&error, self.parameters),
+            AnswerError::Nonsense(what) => Cause::NotPostgres(what),
+        })?;
+        let column = |at: usize| answer.first().and_then(|row| row.get(at));
         let nonsense = || Cause::NotPostgres("it doesn't say what it is");
         Ok(ServerInfo {
             host: route.host.clone(),
@@ -300,12 +303,24 @@ impl Opening<'_> {
     }
 }
 
+/// Awaits a future whose every step may compute for long, as a login does at a server's word: some 22 ms for SCRAM's
+/// 100,000 iterations. The thread's other work goes on in another one meanwhile.
+async fn computing_apart<F: Future>(future: F) -> F::Output {
+    let apart = tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread;
+    let mut future = std::pin::pin!(future);
+    future::poll_fn(|context| {
+        let mut step = || future.as_mut().poll(context);
+        if apart { tokio::task::block_in_place(step) } else { step() }
+    })
+    .await
+}
+
 /// Moves bytes until the session ends, and a moment longer for its farewell.
 async fn drive(mut connection: tokio_postgres::Connection<Session, Session>, ended: oneshot::Receiver<()>) {
     let mut moving = std::pin::pin!(future::poll_fn(|context| {
         loop {
             match connection.poll_message(context) {
-                // A notice or a notification; dropped.
+                // A notice or a notification: the filter drops them.
                 Poll::Ready(Some(Ok(_))) => {}
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,

@@ -21,7 +21,7 @@ use tokio::{
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{error::Cause, gate::Gate};
+use super::{error::Cause, filter::Filter, gate::Gate};
 use crate::database::{
     parameters::{Host, Keepalives, Methods, Parameters},
     tls::{self, TlsMode},
@@ -54,6 +54,8 @@ pub(super) struct Transport {
     direct: bool,
     config: Option<ClientConfig>,
     methods: Methods,
+    /// What no error of the server's may repeat.
+    secret: Option<String>,
     keepalives: Option<Keepalives>,
     tcp_user_timeout: Option<Duration>,
 }
@@ -73,6 +75,7 @@ impl Transport {
             direct: parameters.tls.direct,
             config,
             methods: parameters.methods,
+            secret: parameters.secret(),
             keepalives: parameters.keepalives,
             tcp_user_timeout: parameters.tcp_user_timeout,
         })
@@ -139,11 +142,16 @@ impl Transport {
             None => Cause::lost(&error),
         })?;
         let binding = stream.channel_binding();
-        Ok(Opened { stream: Session::new(Box::new(stream), Some(binding), self.methods), encrypted: true })
+        Ok(Opened { stream: self.session(Box::new(stream), Some(binding)), encrypted: true })
     }
 
     fn plain(&self, stream: Box<dyn Stream>) -> Opened {
-        Opened { stream: Session::new(stream, None, self.methods), encrypted: false }
+        Opened { stream: self.session(stream, None), encrypted: false }
+    }
+
+    fn session(&self, stream: Box<dyn Stream>, binding: Option<ChannelBinding>) -> Session {
+        let filter = Filter::new(self.methods, self.secret.clone());
+        Session { stream: Gate::new(stream, filter), binding: Mutex::new(binding) }
     }
 }
 
@@ -157,12 +165,6 @@ pub(super) struct Opened {
 pub(super) struct Session {
     stream: Gate<Box<dyn Stream>>,
     binding: Mutex<Option<ChannelBinding>>,
-}
-
-impl Session {
-    fn new(stream: Box<dyn Stream>, binding: Option<ChannelBinding>, methods: Methods) -> Self {
-        Self { stream: Gate::new(stream, methods), binding: Mutex::new(binding) }
-    }
 }
 
 impl TlsStream for Session {

@@ -1,6 +1,6 @@
 //! One message reads a set's whole history.
 
-use tokio_postgres::{SimpleQueryRow, error::SqlState};
+use tokio_postgres::error::SqlState;
 
 use super::{Tables, layout};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
         migration::{Checksum, TransactionMode, Version},
         outcome::{Failure, Reason},
     },
-    database::error::SqlError,
+    database::{error::SqlError, session::Row},
 };
 
 /// The queries; each row says in its first column which one it belongs to.
@@ -43,7 +43,7 @@ pub fn queries(tables: &Tables) -> String {
 /// # Errors
 /// `PermissionDenied` with the GRANT that `who` needs, `Retrying`, or `InvalidSpec` for tables and rows that no Dunlin
 /// wrote, or a newer one.
-pub fn history(answer: Result<Vec<SimpleQueryRow>, SqlError>, tables: &Tables, who: &str) -> Result<History, Failure> {
+pub fn history(answer: Result<Vec<Row>, SqlError>, tables: &Tables, who: &str) -> Result<History, Failure> {
     let rows = match answer {
         Ok(rows) => rows,
         Err(error) if is_absent(&error) => return Ok(History::default()),
@@ -56,6 +56,18 @@ pub fn history(answer: Result<Vec<SimpleQueryRow>, SqlError>, tables: &Tables, w
         }
     };
     let mut history = History::default();
+    // An answer to another question must not pass for an empty history, nor for one that was edited.
+    let kinds = ["layout", "set", "migration", "retrying"];
+    let first = |row: &Row, wanted: &[&str]| row.get(0).is_some_and(|kind| wanted.contains(&kind));
+    if !rows.iter().all(|row| first(row, &kinds)) || !rows.iter().any(|row| first(row, &["layout"])) {
+        return Err(Failure::new(
+            Reason::Retrying,
+            format!(
+                "reading the history in schema {}: the answer isn't one to what was asked; it is tried again",
+                tables.schema
+            ),
+        ));
+    }
     for row in &rows {
         if row.get(0) == Some("layout") {
             layout::is_known(row.get(1), tables)?;
@@ -81,7 +93,17 @@ fn is_absent(error: &SqlError) -> bool {
         .is_some_and(|state| state == SqlState::UNDEFINED_TABLE.code() || state == SqlState::INVALID_SCHEMA_NAME.code())
 }
 
-fn parse(row: &SimpleQueryRow, history: &mut History) -> Result<(), String> {
+/// The most that a column holds in which Dunlin writes what went wrong; others hold names and digests.
+const LONGEST_ERROR: usize = 256 * 1024;
+const LONGEST_VALUE: usize = 4 * 1024;
+const ERROR: usize = 14;
+
+fn parse(row: &Row, history: &mut History) -> Result<(), String> {
+    let longest = |column| if column == ERROR { LONGEST_ERROR } else { LONGEST_VALUE };
+    let is_long = |column: &usize| row.get(*column).is_some_and(|value| value.len() > longest(*column));
+    if let Some(column) = (0..row.columns()).find(is_long) {
+        return Err(format!("column {column} holds more than is ever written there"));
+    }
     let text = |column: usize| row.get(column).map(str::to_owned);
     match row.get(0) {
         Some("set") => history.owner = text(1),
@@ -97,7 +119,7 @@ fn parse(row: &SimpleQueryRow, history: &mut History) -> Result<(), String> {
     Ok(())
 }
 
-fn recorded(row: &SimpleQueryRow) -> Result<Recorded, String> {
+fn recorded(row: &Row) -> Result<Recorded, String> {
     let text = |column: usize| row.get(column).map(str::to_owned);
     let small = |column: usize| row.get(column).and_then(|value| value.parse::<u32>().ok());
     Ok(Recorded {
@@ -152,6 +174,6 @@ fn action(text: &str) -> Result<Action, String> {
         .ok_or_else(|| format!("resolution {text:?}"))
 }
 
-fn integer(row: &SimpleQueryRow, column: usize) -> Result<i64, String> {
+fn integer(row: &Row, column: usize) -> Result<i64, String> {
     row.get(column).unwrap_or_default().parse().map_err(|_| format!("no number in column {column}"))
 }

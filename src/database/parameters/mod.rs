@@ -168,6 +168,12 @@ impl Parameters {
         &self.user
     }
 
+    /// The password, if it is one that a message would show by repeating it: a shorter one is a part of many words.
+    pub(super) fn secret(&self) -> Option<String> {
+        let password = String::from_utf8_lossy(self.password.as_deref()?);
+        (password.chars().count() > 3).then(|| password.into_owned())
+    }
+
     /// The settings of `options`, as statements that end in a semicolon each; empty if there are none.
     ///
     /// Opening a session doesn't send them: behind a pooler in transaction mode, others would find them. Whoever prepares

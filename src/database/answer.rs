@@ -1,0 +1,111 @@
+//! What a query of our own answers: rows of text, no more of them than an honest server sends.
+//!
+//! The other end may be anybody. A row that is short, isn't text or is too large is an error, never a panic; and what is
+//! collected of one answer has a limit, whatever the server goes on to send.
+
+use futures::StreamExt as _;
+use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
+
+/// The most that is kept of one answer: the history of some 20,000 migrations.
+const ANSWER_BYTES: usize = 16 << 20;
+/// What a row costs beside its text.
+const ROW_COST: usize = 64;
+const COLUMN_COST: usize = 16;
+
+/// In the first column of what stands for a row that was too large to be let in.
+pub(super) const TOO_LARGE: &str = "\u{1}dunlin: too large";
+
+/// One row of text, on its own: nothing of what it was read from is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    text: String,
+    /// For each column the end of its text, None for NULL.
+    ends: Box<[Option<usize>]>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AnswerError {
+    /// The driver's or the server's own.
+    #[error(transparent)]
+    Driver(#[from] tokio_postgres::Error),
+    /// It is none that a server gives to what was asked.
+    #[error("{0}")]
+    Nonsense(&'static str),
+}
+
+impl Row {
+    /// The text of a column; None for NULL, and where there is no such column.
+    #[must_use]
+    pub fn get(&self, column: usize) -> Option<&str> {
+        let end = (*self.ends.get(column)?)?;
+        let start = self.ends[..column].iter().rev().find_map(|end| *end).unwrap_or(0);
+        self.text.get(start..end)
+    }
+
+    /// How many columns it has.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn read(row: &SimpleQueryRow) -> Result<Self, AnswerError> {
+        let mut text = String::new();
+        let mut ends = Vec::with_capacity(row.len());
+        for column in 0..row.len() {
+            let value = row.try_get(column).map_err(|_| AnswerError::Nonsense("a row of its answer isn't UTF-8"))?;
+            if column == 0 && value == Some(TOO_LARGE) {
+                return Err(AnswerError::Nonsense("a row of its answer is larger than any that is kept"));
+            }
+            ends.push(value.map(|value| {
+                text.push_str(value);
+                text.len()
+            }));
+        }
+        text.shrink_to_fit();
+        Ok(Self { text, ends: ends.into_boxed_slice() })
+    }
+
+    fn cost(&self) -> usize {
+        self.text.len() + ROW_COST + COLUMN_COST * self.ends.len()
+    }
+}
+
+/// Sends a message by the simple protocol and collects its rows; `completed` counts the statements that are through.
+///
+/// Takes as long as the server takes: the caller has the deadline.
+pub(super) async fn collect(client: &Client, sql: &str, completed: &mut usize) -> Result<Vec<Row>, AnswerError> {
+    let stream = client.simple_query_raw(sql).await?;
+    futures::pin_mut!(stream);
+    let mut rows = Vec::new();
+    let mut kept = 0;
+    while let Some(message) = stream.next().await {
+        kept += ROW_COST;
+        match message? {
+            SimpleQueryMessage::Row(row) => {
+                let row = Row::read(&row)?;
+                kept += row.cost();
+                rows.push(row);
+            }
+            SimpleQueryMessage::CommandComplete(_) => *completed += 1,
+            _ => {}
+        }
+        if kept > ANSWER_BYTES {
+            return Err(AnswerError::Nonsense("it answers with more than is kept of any answer"));
+        }
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Row;
+
+    #[test]
+    fn a_column_is_its_text_or_null_and_none_is_nothing() {
+        let row = Row { text: "abé".to_owned(), ends: [Some(1), None, Some(1), Some(4), None].into() };
+        let columns: Vec<_> = (0..6).map(|column| row.get(column)).collect();
+        assert_eq!(columns, [Some("a"), None, Some(""), Some("bé"), None, None]);
+        assert_eq!(row.columns(), 5);
+    }
+}

@@ -1,0 +1,1 @@
+CREATE FUNCTION f() RETURNS int begin; SELECT 1; END

@@ -1,0 +1,1 @@
+SELECT 0x1F, 1_000, 1.e5, .5; SELECT 1a; SELECT 2..3

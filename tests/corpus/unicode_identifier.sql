@@ -1,0 +1,1 @@
+SELECT u&"d\0061;t" UESCAPE '!'; SELECT U&'\;' UESCAPE '\'
