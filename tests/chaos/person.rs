@@ -68,7 +68,8 @@ impl<'a> Person<'a> {
             (Some("Interrupted"), Some(failure)) => {
                 self.asked_rightly(failure).await?;
                 let version = failure.version.clone().unwrap_or_default();
-                let undo = format!("DELETE FROM calls WHERE version = '{version}'");
+                let statement = failure.statement.unwrap_or_default();
+                let undo = format!("DELETE FROM calls WHERE (version, ordinal) = ('{version}', {statement})");
                 self.decide(failure, &undo).await;
                 Ok(Seen::NotYet)
             }
