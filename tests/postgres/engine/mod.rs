@@ -2,15 +2,19 @@
 
 mod blocked;
 mod claims;
+mod cut;
 mod fixture;
 mod journal;
+mod orphan;
 mod places;
 mod policy;
 mod pooler;
 mod proxy;
 mod recovery;
+mod robbed;
 mod roles;
 mod session;
 mod single;
 mod transactional;
 mod volume;
+mod ways_out;
