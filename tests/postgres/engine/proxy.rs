@@ -78,8 +78,8 @@ async fn pass_on(server: u16, client: TcpStream, marker: &'static str, answer: A
     let upstream = TcpStream::connect(("127.0.0.1", server)).await.expect("the server answers");
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = upstream.into_split();
-    let marked = Arc::new(AtomicUsize::new(0));
-    let seen = Arc::clone(&marked);
+    let questions = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&questions);
     let cuts_before = match &answer {
         Answer::Cut(Moment::Before, done) => Some(Arc::clone(done)),
         Answer::Cut(Moment::After, _) | Answer::Never(_) | Answer::After(_) => None,
@@ -117,8 +117,8 @@ async fn pass_on(server: u16, client: TcpStream, marker: &'static str, answer: A
             () = &mut hung_up => break,
         };
         let Ok(length @ 1..) = read else { break };
-        let marked = marked.load(Ordering::SeqCst);
-        if marked > answered {
+        let questions = questions.load(Ordering::SeqCst);
+        if questions > answered {
             match &answer {
                 Answer::Never(_) => continue,
                 Answer::After(delay) => tokio::time::sleep(*delay).await,
@@ -131,7 +131,7 @@ async fn pass_on(server: u16, client: TcpStream, marker: &'static str, answer: A
                 Answer::Cut(Moment::Before, _) => {}
             }
             if buffer[..length].get(length.saturating_sub(6)) == Some(&b'Z') {
-                answered = marked;
+                answered = questions;
             }
         }
         if to_client.write_all(&buffer[..length]).await.is_err() {
