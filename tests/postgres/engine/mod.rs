@@ -2,9 +2,11 @@
 
 mod blocked;
 mod claims;
+mod cut;
 mod durable;
 mod fixture;
 mod journal;
+mod orphan;
 mod places;
 mod policy;
 mod pooler;
@@ -12,9 +14,11 @@ mod progress;
 mod proxy;
 mod queue;
 mod recovery;
+mod robbed;
 mod roles;
 mod session;
 mod single;
 mod timeouts;
 mod transactional;
 mod volume;
+mod ways_out;

@@ -17,9 +17,9 @@ const INDEX: (&str, &str) =
 /// A fixture that reaches a fresh database through the pooler, and one that reaches it directly.
 async fn fixtures(pooler: &Pooler) -> (Fixture, Fixture) {
     let direct = Fixture::new().await;
-    let mut pooled = Fixture::on(direct.url.clone()).await;
-    pooled.url = pooler.url(&direct.url);
-    (pooled, direct)
+    let mut fixture = Fixture::on(direct.url.clone()).await;
+    fixture.url = pooler.url(&direct.url);
+    (fixture, direct)
 }
 
 /// Settings of the backend that this client meets, but for those that PgBouncer keeps in step by itself.

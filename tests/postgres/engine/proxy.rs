@@ -1,9 +1,10 @@
-//! Proxies before the shared server: one that goes deaf at a marked question, one that is slow to answer it.
+//! Proxies before a server: one that goes deaf at a marked question, one that is slow to answer it, one that cuts the
+//! connection before it arrives or after it is answered.
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -23,67 +24,114 @@ enum Answer {
     Never(watch::Receiver<bool>),
     /// It is passed on after that long.
     After(Duration),
+    /// The connection is cut at that moment, once.
+    Cut(Moment, Arc<AtomicBool>),
 }
 
-/// The URL of a database of the shared server, by way of a proxy.
+/// When a connection is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Before the server has the question.
+    Before,
+    /// When the server has answered, before the client knows.
+    After,
+}
+
+/// The URL of a database, by way of a proxy.
 pub fn through(url: &str, port: u16) -> String {
-    url.replace(&format!(":{}/", support::postgres().about().port), &format!(":{port}/"))
+    url.replace(&format!(":{}/", port_of(url)), &format!(":{port}/"))
 }
 
 /// A proxy that stops answering as soon as it has seen the marker go by, and hangs up when told to.
 pub async fn deaf(marker: &'static str) -> (u16, watch::Sender<bool>) {
     let hang_up = watch::Sender::new(false);
-    (listen(marker, Answer::Never(hang_up.subscribe())).await, hang_up)
+    (listen(support::postgres().about().port, marker, Answer::Never(hang_up.subscribe())).await, hang_up)
 }
 
 /// A proxy that takes its time over the answer to each question that has the marker in it.
 pub async fn slow(marker: &'static str, delay: Duration) -> u16 {
-    listen(marker, Answer::After(delay)).await
+    listen(support::postgres().about().port, marker, Answer::After(delay)).await
 }
 
-async fn listen(marker: &'static str, answer: Answer) -> u16 {
+/// A proxy that cuts the connection on which it first sees the marker, before or after the server's answer.
+pub async fn cut(url: &str, marker: &'static str, moment: Moment) -> u16 {
+    listen(port_of(url), marker, Answer::Cut(moment, Arc::default())).await
+}
+
+fn port_of(url: &str) -> u16 {
+    let (_, rest) = url.rsplit_once(':').expect("the URL has a port");
+    rest.split('/').next().and_then(|port| port.parse().ok()).expect("the port is a number")
+}
+
+async fn listen(server: u16, marker: &'static str, answer: Answer) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
-            tokio::spawn(pass_on(client, marker, answer.clone()));
+            tokio::spawn(pass_on(server, client, marker, answer.clone()));
         }
     });
     port
 }
 
-async fn pass_on(client: TcpStream, marker: &'static str, answer: Answer) {
-    let server = support::postgres().about().port;
+async fn pass_on(server: u16, client: TcpStream, marker: &'static str, answer: Answer) {
     let upstream = TcpStream::connect(("127.0.0.1", server)).await.expect("the server answers");
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = upstream.into_split();
-    let marked = Arc::new(AtomicUsize::new(0));
-    let seen = Arc::clone(&marked);
-    let asking = tokio::spawn(async move {
+    let questions = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&questions);
+    let cuts_before = match &answer {
+        Answer::Cut(Moment::Before, done) => Some(Arc::clone(done)),
+        Answer::Cut(Moment::After, _) | Answer::Never(_) | Answer::After(_) => None,
+    };
+    let mut asking = tokio::spawn(async move {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
             let bytes = &buffer[..length];
             if bytes.windows(marker.len()).any(|window| window == marker.as_bytes()) {
                 seen.fetch_add(1, Ordering::SeqCst);
+                if cuts_before.as_ref().is_some_and(|done| !done.swap(true, Ordering::SeqCst)) {
+                    break;
+                }
             }
             if to_server.write_all(bytes).await.is_err() {
                 break;
             }
         }
     });
+    let hung_up = async {
+        match &answer {
+            // A test that has ended wants no more answers either.
+            Answer::Never(told) => drop(told.clone().wait_for(|told| *told).await),
+            Answer::After(_) | Answer::Cut(..) => std::future::pending().await,
+        }
+    };
+    let mut hung_up = std::pin::pin!(hung_up);
     let mut buffer = vec![0; 64 * 1024];
     let mut answered = 0;
-    while let Ok(length @ 1..) = from_server.read(&mut buffer).await {
-        let marked = marked.load(Ordering::SeqCst);
-        if marked > answered {
-            answered = marked;
+    loop {
+        // The end of the one direction is that of the other.
+        let read = tokio::select! {
+            read = from_server.read(&mut buffer) => read,
+            _ = &mut asking => break,
+            () = &mut hung_up => break,
+        };
+        let Ok(length @ 1..) = read else { break };
+        let questions = questions.load(Ordering::SeqCst);
+        if questions > answered {
             match &answer {
-                Answer::Never(told) => {
-                    // A test that has ended wants no more answers either.
-                    let _ = told.clone().wait_for(|told| *told).await;
-                    break;
-                }
+                Answer::Never(_) => continue,
                 Answer::After(delay) => tokio::time::sleep(*delay).await,
+                // Ready for the next question, and not because this one failed.
+                Answer::Cut(Moment::After, done) => {
+                    if buffer[..length].ends_with(b"Z\0\0\0\x05I") && !done.swap(true, Ordering::SeqCst) {
+                        break;
+                    }
+                }
+                Answer::Cut(Moment::Before, _) => {}
+            }
+            if buffer[..length].get(length.saturating_sub(6)) == Some(&b'Z') {
+                answered = questions;
             }
         }
         if to_client.write_all(&buffer[..length]).await.is_err() {
