@@ -71,7 +71,7 @@ async fn case((moment, misdeed): Case, server: &Dedicated, real: &str) -> Result
         }
     };
     if hostile.turned() == 0 {
-        return Err(format!("{when}, {misdeed:?}: it never turned hostile"));
+        return Err(format!("{when}, {misdeed:?}: it never turned hostile: {:?}", report.map(|report| report.end)));
     }
     let said = match report {
         Err(_) if in_the_users_time => "goes on, as a migration may".to_owned(),
@@ -124,7 +124,7 @@ async fn run(cases: Vec<Case>, at_once: usize) -> (Vec<String>, u64) {
         fixture.run_sql(&format!("CREATE SCHEMA \"{when} {misdeed:?}\"")).await;
     }
     // What the first of all cases needs once is none of what is measured.
-    case((MOMENTS[1], Misdeed::Nulls), &server, &real).await.err();
+    Box::pin(case((MOMENTS[1], Misdeed::Nulls), &server, &real)).await.err();
     large_row();
     growth.again();
     let count = cases.len();
@@ -153,7 +153,7 @@ async fn every_misdeed_ends_in_its_time_takes_little_memory_and_leaves_the_histo
     let (large, others): (Vec<Case>, Vec<Case>) =
         cases.chain(logins).partition(|(_, misdeed)| *misdeed == Misdeed::EndlessLargeRows);
     for (cases, at_once) in [(others, 48), (large, 1)] {
-        let (wrong, grown) = run(cases, at_once).await;
+        let (wrong, grown) = Box::pin(run(cases, at_once)).await;
         assert!(wrong.is_empty(), "{wrong:#?}");
         assert!(grown < GROWTH_MIB, "{at_once} at once: {grown} MiB");
     }
