@@ -258,7 +258,7 @@ fn row(columns: &[Option<&[u8]>]) -> Vec<u8> {
 /// As large as one may be that is let in.
 pub fn large_row() -> &'static [u8] {
     static ROW: OnceLock<Vec<u8>> = OnceLock::new();
-    ROW.get_or_init(|| row(&[Some(&vec![b'x'; 4_000_000])]))
+    ROW.get_or_init(|| row(&[Some(&vec![b'x'; 2_000_000])]))
 }
 
 fn complete() -> Vec<u8> {
