@@ -170,7 +170,7 @@ impl<'a> Line<'a> {
         };
         let mut stamps = secrets.stamps();
         let expected = self.expected();
-        let look = observe::look(self.context, &parsed, expected, content, secrets, &mut stamps).await;
+        let look = Box::pin(observe::look(self.context, &parsed, expected, content, secrets, &mut stamps)).await;
         self.secrets = Some(stamps);
         let look = match look {
             Ok(look) => look,

@@ -6,8 +6,8 @@
 use futures::StreamExt as _;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
-/// The most that is kept of one answer: the history of some 20,000 migrations.
-const ANSWER_BYTES: usize = 16 << 20;
+/// The most that is kept of one answer: the history of some 15,000 migrations.
+const ANSWER_BYTES: usize = 12 << 20;
 /// What a row costs beside its text.
 const ROW_COST: usize = 64;
 const COLUMN_COST: usize = 16;

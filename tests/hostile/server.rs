@@ -128,6 +128,7 @@ impl Misdeed {
 /// One of them.
 pub struct Hostile {
     port: u16,
+    moment: Moment,
     turned: Arc<AtomicUsize>,
 }
 
@@ -145,14 +146,16 @@ impl Hostile {
                 tokio::spawn(async move { serve(client, moment, misdeed, real, &turned).await.ok() });
             }
         });
-        Self { port, turned }
+        Self { port, moment, turned }
     }
 
     /// The URL of the real database, by way of it.
     pub fn url(&self, real: &str, port: u16) -> String {
         let by_way = real.replace(&format!(":{port}/"), &format!(":{}/", self.port));
         assert_ne!(by_way, real, "the real one isn't asked");
-        format!("{by_way}?sslmode=disable&connect_timeout=3")
+        // What is honest at first has the time that a busy machine needs.
+        let seconds = if self.moment == Moment::Startup { 3 } else { 30 };
+        format!("{by_way}?sslmode=disable&connect_timeout={seconds}")
     }
 
     /// To how many connections it has turned hostile.
@@ -255,7 +258,7 @@ fn row(columns: &[Option<&[u8]>]) -> Vec<u8> {
 /// As large as one may be that is let in.
 pub fn large_row() -> &'static [u8] {
     static ROW: OnceLock<Vec<u8>> = OnceLock::new();
-    ROW.get_or_init(|| row(&[Some(&vec![b'x'; 4_000_000])]))
+    ROW.get_or_init(|| row(&[Some(&vec![b'x'; 2_000_000])]))
 }
 
 fn complete() -> Vec<u8> {
@@ -294,13 +297,15 @@ impl Misdeed {
             Self::UnaskedCopy => encode(b'G', &[0, 0, 1, 0, 0]),
             Self::HugeError => {
                 let head = declared(b'E', 1 << 30, b"SERROR\0VERROR\0C42601\0M");
-                return for_ever(client, &head, &[b'e'; 1 << 16]).await;
+                return for_ever(client, &head, &vec![b'e'; 1 << 16]).await;
             }
             Self::HugeRow => {
                 let head = [description(1), declared(b'D', 0x7fff_ffff, &[0, 1, 0x7f, 0xff, 0xff, 0xf0])].concat();
-                return for_ever(client, &head, &[b'r'; 1 << 16]).await;
+                return for_ever(client, &head, &vec![b'r'; 1 << 16]).await;
             }
-            Self::HugeNotice => return for_ever(client, &declared(b'N', 0x7fff_ffff, b"S"), &[b'n'; 1 << 16]).await,
+            Self::HugeNotice => {
+                return for_ever(client, &declared(b'N', 0x7fff_ffff, b"S"), &vec![b'n'; 1 << 16]).await;
+            }
             Self::EndlessNotices => {
                 return for_ever(client, &[], &encode(b'N', b"SNOTICE\0C00000\0Mblah blah\0\0").repeat(1_000)).await;
             }
@@ -321,7 +326,7 @@ impl Misdeed {
                 return for_ever(client, &description(2), &row(&[None, Some(b"x")]).repeat(1_000)).await;
             }
             Self::EndlessLargeRows => {
-                return for_ever(client, &description(1), &row(&[Some(&[b'x'; 8_000_000])])).await;
+                return for_ever(client, &description(1), large_row()).await;
             }
             Self::EndlessCompletes => return for_ever(client, &[], &complete().repeat(1_000)).await,
             Self::EndlessReadies => return for_ever(client, &[], &ready().repeat(1_000)).await,

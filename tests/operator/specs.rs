@@ -25,6 +25,7 @@ const USERS: (&str, &str) = ("001_users.sql", "CREATE TABLE IF NOT EXISTS users 
 const SETS: usize = 8;
 
 /// Every field of the spec, as a path, with values that are right, wrong, on an edge, or of another type.
+#[allow(clippy::too_many_lines, reason = "it is a table")]
 fn fields() -> Vec<(&'static str, Vec<Value>)> {
     let durations = || {
         let texts = [

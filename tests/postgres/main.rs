@@ -6,4 +6,5 @@ mod support;
 mod agreement;
 mod connection;
 mod engine;
+mod files;
 mod tls;

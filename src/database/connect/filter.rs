@@ -20,7 +20,7 @@ use crate::database::{
 const OPENING_MESSAGE: usize = 64 * 1024;
 const OPENING_TOTAL: usize = 256 * 1024;
 /// The largest row; larger ones give way to one that says so.
-const ROW: usize = 4 << 20;
+const ROW: usize = 2 << 20;
 /// The largest description of columns: 1,664 of them, and their names, are about half of it.
 const DESCRIPTION: usize = 256 * 1024;
 /// The largest of those that say little.

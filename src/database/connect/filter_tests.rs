@@ -31,8 +31,8 @@ fn feed(filter: &mut Filter, bytes: &[u8]) -> Result<Vec<u8>, Closed> {
 }
 
 fn error(fields: &[&str]) -> Vec<u8> {
-    let body: String = fields.iter().map(|field| format!("{field}\0")).collect();
-    message(b'E', format!("{body}\0").as_bytes())
+    let body = fields.iter().fold(String::new(), |body, field| body + field + "\0");
+    message(b'E', (body + "\0").as_bytes())
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn endless_talk_closes_the_gate() {
 fn what_nobody_reads_is_dropped_whatever_its_length() {
     let mut filter = open();
     for tag in *b"NASdcH" {
-        let talk = [message(tag, &[7; 100_000]), message(b'C', b"SELECT 1\0")].concat();
+        let talk = [message(tag, &vec![7; 100_000]), message(b'C', b"SELECT 1\0")].concat();
         assert_eq!(feed(&mut filter, &talk).unwrap(), message(b'C', b"SELECT 1\0"), "{}", char::from(tag));
         let endless = feed(&mut filter, &[tag, 0x7f, 0xff, 0xff, 0xff, 1, 2, 3]);
         assert_eq!(endless, Ok(Vec::new()), "{}", char::from(tag));

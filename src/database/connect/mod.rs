@@ -2,7 +2,7 @@
 //!
 //! A session is one connection of tokio-postgres, driven by a task that ends with it. What the server sends is bounded by
 //! [`filter`] in size and by [`gate`] in pace. Its demands on our time are bounded, too: a SCRAM iteration count above
-//! 100,000 is refused (postgres-protocol), and fewer are computed apart from the work of others.
+//! 100,000 is refused (postgres-protocol), and that many take some 22 ms.
 
 mod error;
 mod filter;
@@ -238,8 +238,9 @@ impl Opening<'_> {
         if !encrypted && self.parameters.channel_binding == ChannelBinding::Require {
             return Err(Cause::ChannelBinding("there is no TLS to bind to; use tls.mode require or stricter"));
         }
-        let config = self.config(encrypted);
-        let (client, connection) = computing_apart(config.connect_raw(opened.stream, Done))
+        let (client, connection) = self
+            .config(encrypted)
+            .connect_raw(opened.stream, Done)
             .await
             .map_err(|error| Cause::of(&error, self.parameters))?;
         let (alive, ended) = oneshot::channel();
@@ -301,18 +302,6 @@ impl Opening<'_> {
             encrypted,
         })
     }
-}
-
-/// Awaits a future whose every step may compute for long, as a login does at a server's word: some 22 ms for SCRAM's
-/// 100,000 iterations. The thread's other work goes on in another one meanwhile.
-async fn computing_apart<F: Future>(future: F) -> F::Output {
-    let apart = tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread;
-    let mut future = std::pin::pin!(future);
-    future::poll_fn(|context| {
-        let mut step = || future.as_mut().poll(context);
-        if apart { tokio::task::block_in_place(step) } else { step() }
-    })
-    .await
 }
 
 /// Moves bytes until the session ends, and a moment longer for its farewell.
