@@ -1,4 +1,4 @@
-//! The one writer of statuses: server-side apply, and replacement where the status holds a field that isn't ours.
+//! The one writer of statuses: one JSON patch, which replaces the whole status, whoever else has written to it.
 //!
 //! A status that is as it should be isn't written. One that belongs to an object that has gone, or that is another of the
 //! same name, is nobody's, and isn't written either.
@@ -8,7 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams},
 };
 
 use super::{events::Events, registry::Written};
@@ -23,6 +23,8 @@ use crate::{
 pub(super) const MANAGER: &str = "dunlin";
 /// How long the API server may take for an answer.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How the API server answers a JSON patch whose test fails, and a status that its schema refuses.
+const UNPROCESSABLE: u16 = 422;
 
 /// A status couldn't be written.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +68,6 @@ pub(super) struct StatusWriter {
     events: Events,
     about: ObjectReference,
     name: String,
-    namespace: String,
     uid: String,
     known: Written,
 }
@@ -88,7 +89,6 @@ impl StatusWriter {
             events,
             about: set.object_ref(&()),
             name: set.name_any(),
-            namespace,
             uid: set.uid().unwrap_or_default(),
             known,
         }
@@ -112,7 +112,7 @@ impl StatusWriter {
         reached(Point::StatusAfter).await;
         match applied {
             Err(_) => Err(StatusError::Silent),
-            Ok(Err(kube::Error::Api(answer))) if answer.is_not_found() || answer.is_conflict() => {
+            Ok(Err(kube::Error::Api(answer))) if answer.is_not_found() || answer.code == UNPROCESSABLE => {
                 self.gone_or(kube::Error::Api(answer)).await
             }
             Ok(Err(error)) => Err(StatusError::Refused(Box::new(error))),
@@ -132,25 +132,18 @@ impl StatusWriter {
     }
 
     async fn apply(&self, status: &MigrationSetStatus) -> kube::Result<MigrationSet> {
-        let body = serde_json::json!({
-            "apiVersion": MigrationSet::api_version(&()),
-            "kind": MigrationSet::kind(&()),
-            // The uid makes it a conflict when another object has the name by now.
-            "metadata": {"name": self.name, "namespace": self.namespace, "uid": self.uid},
-            "status": status,
-        });
-        let manager = PatchParams::apply(MANAGER).force();
-        let applied = self.api.patch_status(&self.name, &manager, &Patch::Apply(&body)).await?;
-        if applied.status.as_ref() == Some(status) {
-            return Ok(applied);
-        }
-        // Something stands there that another manager owns, and that an apply leaves alone.
-        let whole = MigrationSet { status: Some(status.clone()), ..applied };
-        let manager = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-        self.api.replace_status(&self.name, &manager, &whole).await
+        // The test refuses the patch when another object has the name by now. (A server-side apply looks at no uid where it
+        // writes a status; the object's version would be in the way of everybody else's writes.)
+        let patch = serde_json::json!([
+            {"op": "test", "path": "/metadata/uid", "value": self.uid},
+            {"op": "add", "path": "/status", "value": status},
+        ]);
+        let patch = Patch::Json::<()>(serde_json::from_value(patch).map_err(kube::Error::SerdeError)?);
+        let manager = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        self.api.patch_status(&self.name, &manager, &patch).await
     }
 
-    /// Tells an object that has gone from one that somebody else has just written to.
+    /// Tells an object that has gone, or that has given its name to another, from a status that is refused.
     async fn gone_or(&self, error: kube::Error) -> Result<Outcome, StatusError> {
         match self.api.get_metadata_opt(&self.name).await {
             Ok(Some(object)) if object.uid().as_deref() == Some(self.uid.as_str()) => {

@@ -192,6 +192,7 @@ async fn a_set_made_again_under_its_name_is_another_set() {
     let seen = shop.seen.lock().expect("nobody panicked").clone();
     let first = seen.iter().filter(|set| set.metadata.uid == again).find_map(ready).expect("it has a status");
     assert_eq!(first.1, "Checking", "what was left of the first one wasn't written to the second");
+    assert!(!first.2.contains("stopped"), "nor how it was ended: {}", first.2);
     assert_eq!(shop.ask("SELECT count(*) FROM dunlin.run").await, "3", "nothing ran twice");
     shop.close().await;
 }

@@ -165,7 +165,7 @@ impl State {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 410, "reason": "Expired",
             "message": "too old resource version: 1 (2)",
         });
-        if counts.gone % 2 == 0 {
+        if counts.gone.is_multiple_of(2) {
             answer(StatusCode::GONE, status.to_string().into_bytes())
         } else {
             let event = serde_json::json!({"type": "ERROR", "object": status});
