@@ -90,7 +90,8 @@ enum Now {
     Pass(usize),
     /// In the body of one that is dropped.
     Drop(usize),
-    /// In the first bytes of a row that is too large: they say how many columns it has.
+    /// In a row that is too large, of which the first two bytes are kept: how many columns it has. What stands for it is let
+    /// in at its end, and so never is more than came.
     LargeRow(Vec<u8>, usize),
     /// In one that is looked at as a whole.
     Whole(u8, Vec<u8>, usize),
@@ -189,14 +190,8 @@ impl Filter {
                 some(bytes, left);
             }
             Now::LargeRow(count, left) => {
-                let part = take(bytes, 2 - count.len());
-                count.extend_from_slice(part);
-                *left -= part.len();
-                if let &[a, b] = count.as_slice() {
-                    let left = *left;
-                    large_row(u16::from_be_bytes([a, b]), out);
-                    self.now = Now::Drop(left);
-                }
+                let part = some(bytes, left);
+                count.extend(part.iter().take(2 - count.len()));
             }
             Now::Whole(_, body, left) => body.extend_from_slice(some(bytes, left)),
             Now::Report(report, left) => report.read(some(bytes, left)),
@@ -206,8 +201,12 @@ impl Filter {
 
     fn end_if_through(&mut self, out: &mut Vec<u8>) -> Result<(), Closed> {
         let through = match &self.now {
-            Now::Head(_) | Now::LargeRow(..) => false,
-            Now::Pass(left) | Now::Drop(left) | Now::Whole(_, _, left) | Now::Report(_, left) => *left == 0,
+            Now::Head(_) => false,
+            Now::Pass(left)
+            | Now::Drop(left)
+            | Now::LargeRow(_, left)
+            | Now::Whole(_, _, left)
+            | Now::Report(_, left) => *left == 0,
         };
         if !through {
             return Ok(());
@@ -225,7 +224,10 @@ impl Filter {
                 let body = report.written(self.secret.as_deref()).ok_or(Closed::Nonsense("an error makes no sense"))?;
                 put(b'E', &body, out);
             }
-            Now::Head(_) | Now::Pass(_) | Now::Drop(_) | Now::LargeRow(..) => {}
+            Now::LargeRow(count, _) => {
+                large_row(count.first_chunk().map_or(0, |count| u16::from_be_bytes(*count)), out)
+            }
+            Now::Head(_) | Now::Pass(_) | Now::Drop(_) => {}
         }
         Ok(())
     }

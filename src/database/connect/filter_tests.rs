@@ -146,6 +146,15 @@ fn an_error_is_text_whatever_encoding_it_came_in() {
 }
 
 #[test]
+fn what_stands_for_a_large_row_is_let_in_at_its_end() {
+    let mut filter = open();
+    let beginning = [b'D', 0, 0x20, 0, 5, 0xff, 0xff];
+    assert_eq!(feed(&mut filter, &beginning).unwrap(), []);
+    assert_eq!(feed(&mut filter, &vec![0; 0x20_0000 - 2]).unwrap(), []);
+    assert!(!feed(&mut filter, &[0]).unwrap().is_empty());
+}
+
+#[test]
 fn the_names_of_columns_are_text() {
     let describe = |name: &[u8]| message(b'T', &[&[0, 1][..], name, &[0], &[5; 18]].concat());
     assert_eq!(feed(&mut open(), &describe(b"gr\xf6\xdfe")).unwrap(), describe(b"gr??e"));
