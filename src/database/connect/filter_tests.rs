@@ -149,8 +149,8 @@ fn an_error_is_text_whatever_encoding_it_came_in() {
 fn what_stands_for_a_large_row_is_let_in_at_its_end() {
     let mut filter = open();
     let beginning = [b'D', 0, 0x20, 0, 5, 0xff, 0xff];
-    assert_eq!(feed(&mut filter, &beginning).unwrap(), []);
-    assert_eq!(feed(&mut filter, &vec![0; 0x20_0000 - 2]).unwrap(), []);
+    assert!(feed(&mut filter, &beginning).unwrap().is_empty());
+    assert!(feed(&mut filter, &vec![0; 0x20_0000 - 2]).unwrap().is_empty());
     assert!(!feed(&mut filter, &[0]).unwrap().is_empty());
 }
 
