@@ -225,7 +225,7 @@ impl Filter {
                 put(b'E', &body, out);
             }
             Now::LargeRow(count, _) => {
-                large_row(count.first_chunk().map_or(0, |count| u16::from_be_bytes(*count)), out)
+                large_row(count.first_chunk().map_or(0, |count| u16::from_be_bytes(*count)), out);
             }
             Now::Head(_) | Now::Pass(_) | Now::Drop(_) => {}
         }
