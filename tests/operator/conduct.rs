@@ -213,7 +213,7 @@ async fn a_restarted_operator_leaves_a_ready_set_alone() {
     let after = shop.until_that("shop", "the new operator has looked", answered).await;
     let conditions = |set: &MigrationSet| set.status.as_ref().map(|status| status.conditions.clone());
     assert_eq!(conditions(&before), conditions(&after));
-    assert_eq!(shop.reasons().last().map(String::as_str), Some("UpToDate"));
+    assert_eq!(shop.reasons().await.last().map(String::as_str), Some("UpToDate"));
     shop.close().await;
 }
 
@@ -313,7 +313,8 @@ async fn a_config_map_that_only_gets_a_label_leaves_the_set_ready() {
     let answered =
         |set: &MigrationSet| set.status.as_ref().is_some_and(|status| status.last_handled_reconcile.is_some());
     shop.until_that("shop", "it was looked at", answered).await;
-    assert_eq!(shop.reasons().iter().filter(|reason| *reason == "Checking").count(), 1, "{:?}", shop.reasons());
+    let reasons = shop.reasons().await;
+    assert_eq!(reasons.iter().filter(|reason| *reason == "Checking").count(), 1, "{reasons:?}");
     shop.close().await;
 }
 

@@ -44,7 +44,7 @@ async fn a_file_that_is_added_is_applied_and_ready_is_unknown_until_then() {
     shop.files("sql", &[USERS, ORDERS]).await;
     let set = shop.until_that("shop", "both are applied", |set| applied(set) == 2 && is_ready(set)).await;
     assert_eq!(message(&set), "2 migrations applied, up to 002");
-    let mut reasons = shop.reasons();
+    let mut reasons = shop.reasons().await;
     // Whether it is also shown at work depends on how long that takes.
     reasons.retain(|reason| reason != "Applying");
     assert_eq!(reasons, ["Checking", "UpToDate", "Checking", "UpToDate"], "no stale green in between");

@@ -91,7 +91,9 @@ impl Shop {
         let (config, client) = (kubernetes.config().await, kubernetes.client().await);
         let namespace = kubernetes.fresh_namespace().await;
         let seen = Arc::default();
-        let watching = tokio::spawn(watch(client.clone(), namespace.clone(), Arc::clone(&seen)));
+        let (begun, watched) = oneshot::channel();
+        let watching = tokio::spawn(watch(client.clone(), namespace.clone(), Arc::clone(&seen), begun));
+        watched.await.expect("the API server can be watched");
         let shop = Self { config, client, namespace, url, seen, operator: None, watching };
         shop.secret("db", &[("uri", &shop.url)]).await;
         shop
@@ -212,8 +214,15 @@ impl Shop {
         rows.collect::<Vec<_>>().join(",")
     }
 
-    /// The reasons of Ready that the MigrationSet `shop` has shown, in order, repetitions left out.
-    pub fn reasons(&self) -> Vec<String> {
+    /// The reasons of Ready that the MigrationSet `shop` has shown up to now, in order, repetitions left out.
+    pub async fn reasons(&self) -> Vec<String> {
+        let now = self.sets().get("shop").await.expect("the API server answers").metadata.resource_version;
+        eventually("the watch is up to date", LIMIT, async || {
+            let seen = self.seen.lock().expect("nobody panicked");
+            let there = seen.iter().any(|set| set.metadata.resource_version == now);
+            if there { Ok(()) } else { Err(format!("{now:?} isn't there")) }
+        })
+        .await;
         let seen = self.seen.lock().expect("nobody panicked");
         let mut reasons: Vec<String> = seen
             .iter()
@@ -278,12 +287,20 @@ fn manager() -> PatchParams {
     PatchParams::apply("test").force()
 }
 
-async fn watch(client: Client, namespace: String, seen: Arc<Mutex<Vec<MigrationSet>>>) {
+/// Keeps every state of the namespace's MigrationSets; says when none that comes can be missed any more.
+async fn watch(client: Client, namespace: String, seen: Arc<Mutex<Vec<MigrationSet>>>, begun: oneshot::Sender<()>) {
     let api: Api<MigrationSet> = Api::namespaced(client, &namespace);
     let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
+    let mut begun = Some(begun);
     while let Some(event) = events.next().await {
-        if let Ok(watcher::Event::Apply(set) | watcher::Event::InitApply(set)) = event {
-            seen.lock().expect("nobody panicked").push(set);
+        match event {
+            Ok(watcher::Event::Apply(set) | watcher::Event::InitApply(set)) => {
+                seen.lock().expect("nobody panicked").push(set);
+            }
+            Ok(watcher::Event::InitDone) => {
+                begun.take().map(|begun| begun.send(()));
+            }
+            Ok(watcher::Event::Init | watcher::Event::Delete(_)) | Err(_) => {}
         }
     }
 }

@@ -124,7 +124,8 @@ async fn a_finding_that_passes_while_several_config_maps_change_is_never_said() 
     shop.until_that("shop", "the finding is being checked", checking).await;
     shop.files("more", &[ORDERS, ("003_c.sql", "SELECT 3;")]).await;
     shop.until("UpToDate").await;
-    assert!(!shop.reasons().contains(&"MissingMigration".to_owned()), "{:?}", shop.reasons());
+    let reasons = shop.reasons().await;
+    assert!(!reasons.contains(&"MissingMigration".to_owned()), "{reasons:?}");
     // What stays is said.
     shop.files("sql", &[("001_users.sql", "SELECT 'edited';")]).await;
     shop.until("ChecksumDrift").await;

@@ -162,8 +162,8 @@ struct Objection {
 
 struct Server {
     client: Client,
-    /// PostgreSQL takes a vertical tab for a blank since version 16, as the splitter does.
-    vertical_tabs: bool,
+    /// In the server's own form, as 160003.
+    version: i32,
 }
 
 impl Server {
@@ -175,7 +175,12 @@ impl Server {
         let version: i32 = version.expect("it says what it is").get(0);
         client.batch_execute("BEGIN").await.expect("a transaction begins");
         client.batch_execute("SELECT 1/0").await.expect_err("and fails");
-        Self { client, vertical_tabs: version >= 160_000 }
+        Self { client, version }
+    }
+
+    /// PostgreSQL takes a vertical tab for a blank since version 16, as the splitter does.
+    fn vertical_tabs(&self) -> bool {
+        self.version >= 160_000
     }
 
     /// What is wrong with a whole text.
@@ -214,7 +219,7 @@ const REFUSALS: &[&str] = &["is a command of psql", "a lone $", "standard_confor
 
 /// Whether splitter and server agree on a text.
 async fn agreement(server: &Server, text: &str) -> Result<(), String> {
-    if text.contains('\0') || text.contains('\x0b') && !server.vertical_tabs {
+    if text.contains('\0') || text.contains('\x0b') && !server.vertical_tabs() {
         return Ok(());
     }
     let whole = server.whole(text).await;
@@ -344,7 +349,9 @@ async fn the_corpus_is_split_where_the_server_splits_it() {
         count += 1;
     }
     assert!(count >= STATEMENTS.len().min(10), "only {count} files");
-    for statement in STATEMENTS {
+    // PostgreSQL 14 has no MERGE: it is split there like anything else that is refused.
+    let taken = |statement: &&&str| server.version >= 150_000 || !statement.starts_with("MERGE");
+    for statement in STATEMENTS.iter().filter(taken) {
         assert_eq!(server.whole(statement).await, None, "{statement}: it is to be one that the server takes");
         assert_eq!(server.piece(statement).await, None, "{statement}");
     }
