@@ -18,7 +18,7 @@ use crate::{
         bundle::Digest,
         desired::Desired,
         history::History,
-        migration::{MigrationDir, Version},
+        migration::{Direction, MigrationDir, Version},
         outcome::{Failure, Reason},
         plan::{self, Assessment},
     },
@@ -89,8 +89,8 @@ pub enum Stop {
 pub struct Report {
     /// The history as the execution left it, for `plan` to be asked again; None when it could not be read.
     pub history: Option<History>,
-    /// Migrations applied by this execution, in order.
-    pub applied: Vec<Version>,
+    /// Migrations applied and rolled back by this execution, in order.
+    pub applied: Vec<(Version, Direction)>,
     /// What ended it.
     pub end: End,
 }
@@ -204,11 +204,12 @@ async fn run(
         if !assessment.findings.is_empty() || assessment.plan.steps.is_empty() {
             return End::Finished;
         }
-        if let Some(step) = assessment.plan.steps.iter().find(|step| report.applied.contains(&step.version)) {
-            let what = format!("the history doesn't show {}, which was just applied", step.version);
+        let is_done = |step: &&plan::Step| report.applied.contains(&(step.version.clone(), step.direction));
+        if let Some(step) = assessment.plan.steps.iter().find(is_done) {
+            let what = format!("the history doesn't show {}, which has just run", step.version);
             return End::Failed(Failure::new(Reason::Retrying, what));
         }
-        match step::run_plan(claim, work, &history, &assessment.plan, stop, running, &mut report.applied).await {
+        match step::run_plan(claim, work, &history, &assessment, stop, running, &mut report.applied).await {
             // The next pass reads the history that the report shows, and finds nothing more to do or a finding.
             step::Ended::Through | step::Ended::Recorded => {}
             step::Ended::Stopped => {

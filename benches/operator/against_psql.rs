@@ -13,8 +13,8 @@ use dunlin::{
         bundle::{Bundle, BundleFile},
         desired::SessionSettings,
         format::{self, Format},
+        job::Job,
         migration::MigrationDir,
-        plan,
     },
     database::history::{
         Tables,
@@ -110,9 +110,8 @@ fn script(dir: &MigrationDir, token: &str) -> String {
         lock_retries: 10,
     };
     dir.migrations().iter().fold(String::new(), |mut script, migration| {
-        let inputs = plan::inputs(migration, &settings);
-        let version = migration.version.as_str();
-        let record = writer.record(migration, version, &inputs, RunRow::New("apply"), 1, Outcome::Succeeded);
+        let job = Job::up(migration, None, &settings);
+        let record = writer.record(&job, RunRow::New("apply"), 1, Outcome::Succeeded);
         let _ = writeln!(script, "BEGIN;\n{}\n{record};\nCOMMIT;", migration.up.text);
         script
     })

@@ -14,7 +14,7 @@ use crate::{
     core::{
         conditions::{self, CONDITION_MESSAGE_BYTES, Condition, ConditionType, Verdict, cut},
         history::{History, Recorded},
-        migration::TransactionMode,
+        migration::{MigrationDir, TransactionMode},
         outcome::{Kind, Truth},
         plan::{Assessment, FailedRun, Plan},
         progress,
@@ -29,6 +29,8 @@ const STEPS: usize = 50;
 const DRIFTED: usize = 50;
 /// Migrations last applied that the status names.
 const RECENT: usize = 10;
+/// Ends of branches that the status names.
+const HEADS: usize = 10;
 /// Blockers that the status names.
 const BLOCKERS: usize = 20;
 /// Bytes of short texts.
@@ -63,7 +65,11 @@ pub(super) fn summarize(summary: &Summary<'_>, before: &MigrationSetStatus) -> M
     status.observed_generation = Some(generation);
     status.running = running.map(running_status);
     if let Some(content) = content {
-        status.source = Some(SourceStatus { digest: Some(content.digest.to_string()), files: count(content.files) });
+        status.source = Some(SourceStatus {
+            digest: Some(content.digest.to_string()),
+            files: count(content.files),
+            heads: heads(&content.dir),
+        });
     }
     if let Some((history, assessment)) = seen {
         let digest = before.applied.as_ref().and_then(|applied| applied.digest.clone());
@@ -81,7 +87,7 @@ pub(super) fn summarize(summary: &Summary<'_>, before: &MigrationSetStatus) -> M
     }
     // The retry that was announced is the look under way.
     status.next_retry_at = retries.and_then(|(_, next)| next).map(rfc3339);
-    if let Some(Tokens { reconcile, flux_reconcile, resolve: _, approved_plan: _ }) = answered {
+    if let Some(Tokens { reconcile, flux_reconcile, resolve: _, approved_plan: _, take_over: _ }) = answered {
         status.last_handled_reconcile = reconcile.as_deref().map(|token| cut(token, QUERY).to_owned());
         status.last_handled_reconcile_at = flux_reconcile.as_deref().map(|token| cut(token, QUERY).to_owned());
     }
@@ -147,7 +153,16 @@ fn applied(history: &History, assessment: &Assessment, digest: Option<String>) -
         version: assessment.version.as_ref().map(ToString::to_string),
         count: count(assessment.applied),
         pending: count(assessment.pending),
+        on_trust: count(assessment.on_trust),
         last_applied_at: applied_at.max().map(str::to_owned),
+    }
+}
+
+/// The ends of the source's branches, where it has several.
+fn heads(dir: &MigrationDir) -> Vec<String> {
+    match dir.heads().as_slice() {
+        [_] | [] => Vec::new(),
+        heads => heads.iter().take(HEADS).map(|migration| migration.version.to_string()).collect(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::{
-    conditions::{Checksums, Reach},
+    conditions::{Approval, Checksums, Reach},
     history::{Run, RunError, RunOutcome, State},
     migration::{Checksum, Version},
     outcome::Reason,
@@ -28,7 +28,11 @@ fn row(number: usize, state: State) -> Recorded {
         batch: 1,
         applied_at: Some(rfc3339(at(i64::try_from(number).expect("a small number")))),
         duration_ms: 5,
+        down_sql: None,
+        depends: Vec::new(),
+        replaces: Vec::new(),
         run: Run {
+            direction: Direction::Up,
             id: 1,
             outcome: RunOutcome::Succeeded,
             inputs: String::new(),
@@ -64,7 +68,13 @@ fn assessment(applied: usize, pending: usize) -> Assessment {
 }
 
 fn verdict(reason: Reason) -> Verdict {
-    Verdict { reason, message: "said".to_owned(), database: Reach::Reached, checksums: Checksums::Match }
+    Verdict {
+        reason,
+        message: "said".to_owned(),
+        database: Reach::Reached,
+        checksums: Checksums::Match,
+        approval: Approval::NotAsked,
+    }
 }
 
 fn summary<'a>(verdict: &'a Verdict, seen: Option<(&'a History, &'a Assessment)>) -> Summary<'a> {
@@ -85,7 +95,7 @@ fn counts_of_nothing_are_written() {
     let (history, assessment, verdict) = (History::default(), assessment(0, 0), verdict(Reason::UpToDate));
     let status = summarize(&summary(&verdict, Some((&history, &assessment))), &MigrationSetStatus::default());
     let written = serde_json::to_value(&status).expect("a status is JSON");
-    assert_eq!(written["applied"], serde_json::json!({"count": 0, "pending": 0}));
+    assert_eq!(written["applied"], serde_json::json!({"count": 0, "pending": 0, "onTrust": 0}));
     assert_eq!(written["retries"], 0);
     assert_eq!(written["observedGeneration"], 3);
 }
@@ -187,7 +197,8 @@ fn the_same_look_again_makes_the_same_status() {
 
 #[test]
 fn conditions_survive_being_written_and_read() {
-    let ready = verdict(Reason::UpToDate);
+    let approval = Approval::Given { message: "a plan".to_owned() };
+    let ready = Verdict { approval, ..verdict(Reason::UpToDate) };
     let status = summarize(&summary(&ready, None), &MigrationSetStatus::default());
     let json = serde_json::to_string(&status).expect("a status is JSON");
     assert_eq!(serde_json::from_str::<MigrationSetStatus>(&json).expect("and back"), status);

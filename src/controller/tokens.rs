@@ -2,7 +2,7 @@
 
 use kube::ResourceExt;
 
-use crate::api::v1alpha1::{APPROVED_PLAN_ANNOTATION, MigrationSet, RESOLVE_ANNOTATION};
+use crate::api::v1alpha1::{APPROVED_PLAN_ANNOTATION, MigrationSet, RESOLVE_ANNOTATION, TAKE_OVER_ANNOTATION};
 
 /// Look again now.
 pub(super) const RECONCILE: &str = "dunlin.dev/reconcile";
@@ -20,6 +20,8 @@ pub(super) struct Tokens {
     pub resolve: Option<String>,
     /// `dunlin.dev/approved-plan`.
     pub approved_plan: Option<String>,
+    /// `dunlin.dev/take-over`.
+    pub take_over: Option<String>,
 }
 
 impl Tokens {
@@ -31,6 +33,7 @@ impl Tokens {
             flux_reconcile: value(FLUX_RECONCILE),
             resolve: value(RESOLVE_ANNOTATION),
             approved_plan: value(APPROVED_PLAN_ANNOTATION),
+            take_over: value(TAKE_OVER_ANNOTATION),
         }
     }
 

@@ -22,6 +22,7 @@ pub enum ConditionType {
     DatabaseReachable,
     ChecksumsMatch,
     SchemaInSync,
+    Approved,
 }
 
 /// One condition.
@@ -52,6 +53,27 @@ pub struct Verdict {
     pub database: Reach,
     /// What is known of the checksums.
     pub checksums: Checksums,
+    /// What is known of a person's approval.
+    pub approval: Approval,
+}
+
+/// What `Approved` is to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Approval {
+    /// What it said before: a look is under way, or didn't come so far.
+    Kept,
+    /// Nothing asks for one.
+    NotAsked,
+    /// A plan waits for one.
+    Awaited {
+        /// Which plan, and how to approve it.
+        message: String,
+    },
+    /// The plan is approved.
+    Given {
+        /// Which plan, and by whom.
+        message: String,
+    },
 }
 
 /// What `DatabaseReachable` is to say.
@@ -92,25 +114,38 @@ impl Verdict {
     /// A verdict of a look that is under way: everything but Ready stays what it was.
     #[must_use]
     pub fn under_way(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), database: Reach::Kept, checksums: Checksums::Kept }
+        Self {
+            reason,
+            message: message.into(),
+            database: Reach::Kept,
+            checksums: Checksums::Kept,
+            approval: Approval::Kept,
+        }
     }
 
     /// A verdict of a look that ended before the database was asked.
     #[must_use]
     pub fn before_database(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), database: Reach::NotChecked, checksums: Checksums::NotChecked }
+        Self {
+            reason,
+            message: message.into(),
+            database: Reach::NotChecked,
+            checksums: Checksums::NotChecked,
+            approval: Approval::Kept,
+        }
     }
 }
 
 impl ConditionType {
     /// Every condition, in the order of the status.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Ready,
         Self::Reconciling,
         Self::Stalled,
         Self::DatabaseReachable,
         Self::ChecksumsMatch,
         Self::SchemaInSync,
+        Self::Approved,
     ];
 }
 
@@ -120,33 +155,34 @@ impl std::fmt::Display for ConditionType {
     }
 }
 
-/// Turns a verdict into conditions, one of each type, keeping a transition time where the status stays.
+/// Turns a verdict into conditions, at most one of each type, keeping a transition time where the status stays.
 #[must_use]
 pub fn conditions(verdict: &Verdict, old: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
     ConditionType::ALL
         .into_iter()
-        .map(|kind| {
+        .filter_map(|kind| {
             let before = old.iter().find(|condition| condition.kind == kind);
-            let (status, reason, message) = content(kind, verdict, before);
+            let (status, reason, message) = content(kind, verdict, before)?;
             let last_transition_time = match before {
                 Some(before) if before.status == status => before.last_transition_time,
                 Some(_) | None => now,
             };
-            Condition {
+            Some(Condition {
                 kind,
                 status,
                 reason,
                 message: cut(&message, CONDITION_MESSAGE_BYTES).to_owned(),
                 observed_generation: generation,
                 last_transition_time,
-            }
+            })
         })
         .collect()
 }
 
-fn content(kind: ConditionType, verdict: &Verdict, before: Option<&Condition>) -> (Truth, String, String) {
+/// Status, reason and message; None for a condition that is absent.
+fn content(kind: ConditionType, verdict: &Verdict, before: Option<&Condition>) -> Option<(Truth, String, String)> {
     let said = || verdict.reason.to_string();
-    match kind {
+    Some(match kind {
         ConditionType::Ready => (verdict.reason.ready(), said(), verdict.message.clone()),
         ConditionType::Reconciling => summary(verdict, Kind::Reconciling),
         ConditionType::Stalled => summary(verdict, Kind::Stalled),
@@ -163,7 +199,13 @@ fn content(kind: ConditionType, verdict: &Verdict, before: Option<&Condition>) -
             Checksums::Drift { message } => (Truth::False, Reason::ChecksumDrift.to_string(), message.clone()),
         },
         ConditionType::SchemaInSync => not_checked(),
-    }
+        ConditionType::Approved => match &verdict.approval {
+            Approval::Kept => return before.map(|_| kept(before)),
+            Approval::NotAsked => return None,
+            Approval::Awaited { message } => (Truth::False, Reason::ApprovalRequired.to_string(), message.clone()),
+            Approval::Given { message } => (Truth::True, "PlanApproved".to_owned(), message.clone()),
+        },
+    })
 }
 
 fn summary(verdict: &Verdict, kind: Kind) -> (Truth, String, String) {
@@ -203,7 +245,13 @@ mod tests {
     }
 
     fn looked(reason: Reason) -> Verdict {
-        Verdict { reason, message: "said".to_owned(), database: Reach::Reached, checksums: Checksums::Match }
+        Verdict {
+            reason,
+            message: "said".to_owned(),
+            database: Reach::Reached,
+            checksums: Checksums::Match,
+            approval: Approval::NotAsked,
+        }
     }
 
     #[test]
@@ -276,8 +324,21 @@ mod tests {
             Just(Checksums::Match),
             Just(Checksums::Drift { message: "001_a.sql".to_owned() }),
         ];
-        (proptest::sample::select(Reason::ALL), ".{0,20}", reach, checksums)
-            .prop_map(|(reason, message, database, checksums)| Verdict { reason, message, database, checksums })
+        let approval = prop_oneof![
+            Just(Approval::Kept),
+            Just(Approval::NotAsked),
+            Just(Approval::Awaited { message: "a plan".to_owned() }),
+            Just(Approval::Given { message: "a plan".to_owned() }),
+        ];
+        (proptest::sample::select(Reason::ALL), ".{0,20}", reach, checksums, approval).prop_map(
+            |(reason, message, database, checksums, approval)| Verdict {
+                reason,
+                message,
+                database,
+                checksums,
+                approval,
+            },
+        )
     }
 
     proptest! {
@@ -290,7 +351,9 @@ mod tests {
                 prop_assert!(summary.iter().filter(|kind| find(&old, **kind).status == Truth::True).count() <= 1);
                 let mut kinds: Vec<_> = old.iter().map(|condition| condition.kind).collect();
                 kinds.dedup();
-                prop_assert_eq!(kinds, ConditionType::ALL.to_vec());
+                let always = |kind: &ConditionType| *kind != ConditionType::Approved;
+                kinds.retain(always);
+                prop_assert_eq!(kinds, ConditionType::ALL.into_iter().filter(always).collect::<Vec<_>>());
             }
         }
 
@@ -304,7 +367,8 @@ mod tests {
         #[test]
         fn a_transition_time_moves_exactly_with_the_status(before in any_verdict(), verdict in any_verdict()) {
             let old = conditions(&before, &[], 1, at(1));
-            for (new, old) in conditions(&verdict, &old, 1, at(2)).iter().zip(&old) {
+            for new in &conditions(&verdict, &old, 1, at(2)) {
+                let Some(old) = old.iter().find(|old| old.kind == new.kind) else { continue };
                 prop_assert_eq!(new.status != old.status, new.last_transition_time == at(2));
             }
         }

@@ -9,11 +9,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     bundle::Digest,
-    conditions::{Checksums, Reach, Verdict},
+    conditions::{Approval, Checksums, Reach, Verdict},
     desired::Desired,
     outcome::{Failure, Kind, Reason},
     pace::{Again, Pace},
-    plan::{Assessment, Direction},
+    plan::{Assessment, Consent, Direction},
 };
 
 /// How long a finding must have stood before it stalls a set whose content comes from several places, which don't
@@ -194,7 +194,7 @@ pub fn ownership(recorded: Option<&str>, desired: &Desired, state: RecordedOwner
     if recorded == desired.owner.to_string() {
         return Ownership::Ours;
     }
-    let named = desired.history.take_over.as_ref().is_some_and(|owner| owner.to_string() == recorded);
+    let named = desired.history.take_over.as_ref().is_some_and(|owner| owner.from.to_string() == recorded);
     match state {
         RecordedOwner::Absent | RecordedOwner::OtherHistory => Ownership::TakeOver { from: recorded.to_owned() },
         RecordedOwner::OutOfReach | RecordedOwner::SameHistory if named => {
@@ -250,6 +250,7 @@ fn out_of_reach(failure: &Failure, memory: &Memory, circumstances: &Circumstance
                 message: said.message.clone(),
                 database,
                 checksums: Checksums::NotChecked,
+                approval: Approval::Kept,
             };
             let again = Pace::of(failure.reason).again(memory.failed_looks, circumstances);
             let memory = Memory { failed_looks, retries: failed_looks, ..memory.clone() };
@@ -261,6 +262,7 @@ fn out_of_reach(failure: &Failure, memory: &Memory, circumstances: &Circumstance
                 message: failure.message.clone(),
                 database,
                 checksums: Checksums::NotChecked,
+                approval: Approval::Kept,
             };
             say(verdict, Pace::of(failure.reason), memory, circumstances)
         }
@@ -323,7 +325,9 @@ fn executed(
                 Reach::Reached
             };
             let checksums = assessment.map_or(Checksums::Kept, checksums);
-            let verdict = Verdict { reason: failure.reason, message: failure.message.clone(), database, checksums };
+            let approval = assessment.map_or(Approval::Kept, approval);
+            let verdict =
+                Verdict { reason: failure.reason, message: failure.message.clone(), database, checksums, approval };
             // Who claimed the history meanwhile is read from it by another look.
             let pace = if failure.reason == Reason::Conflict { LOST_CLAIM } else { Pace::of(failure.reason) };
             say(verdict, pace, memory, circumstances)
@@ -349,16 +353,42 @@ fn verdict_on(assessment: &Assessment) -> Verdict {
         None if assessment.missing.is_empty() => (Reason::UpToDate, up_to_date(assessment)),
         None => (Reason::DatabaseAhead, database_ahead(assessment)),
     };
-    Verdict { reason, message, database: Reach::Reached, checksums: checksums(assessment) }
+    Verdict {
+        reason,
+        message,
+        database: Reach::Reached,
+        checksums: checksums(assessment),
+        approval: approval(assessment),
+    }
+}
+
+fn approval(assessment: &Assessment) -> Approval {
+    match &assessment.consent {
+        Consent::NotAsked => Approval::NotAsked,
+        Consent::Awaited { message } => Approval::Awaited { message: message.clone() },
+        Consent::Given { message } => Approval::Given { message: message.clone() },
+    }
 }
 
 fn up_to_date(assessment: &Assessment) -> String {
     let applied = match (&assessment.version, assessment.applied) {
         (Some(version), 1) => format!("1 migration applied, {version}"),
         (Some(version), count) => format!("{count} migrations applied, up to {version}"),
-        (None, _) => "nothing to apply".to_owned(),
+        (None, _) => "nothing is applied".to_owned(),
     };
-    applied + &drift_beside(assessment)
+    applied + &beside(assessment)
+}
+
+/// What else there is to know of a set that has what it asks for.
+fn beside(assessment: &Assessment) -> String {
+    let mut text = String::new();
+    if assessment.on_trust > 0 {
+        text.push_str(&format!("; {} recorded on trust (spec.history.baseline)", assessment.on_trust));
+    }
+    if assessment.left_out > 0 {
+        text.push_str(&format!("; {} more in the source, which spec.target leaves out", assessment.left_out));
+    }
+    text + &drift_beside(assessment)
 }
 
 fn drift_beside(assessment: &Assessment) -> String {
@@ -380,8 +410,8 @@ fn database_ahead(assessment: &Assessment) -> String {
         1 => "1 migration of the source applied".to_owned(),
         count => format!("{count} migrations of the source applied"),
     };
-    let drift = drift_beside(assessment);
-    format!("{applied}{drift}; the database also has {}, which the source has not", missing.join(", "))
+    let beside = beside(assessment);
+    format!("{applied}{beside}; the database also has {}, which the source has not", missing.join(", "))
 }
 
 fn checksums(assessment: &Assessment) -> Checksums {
@@ -406,7 +436,8 @@ fn checksums(assessment: &Assessment) -> Checksums {
 }
 
 fn at_work(assessment: &Assessment) -> Verdict {
-    let Some(first) = assessment.plan.steps.first() else {
+    let first = assessment.plan.steps.first().filter(|_| assessment.findings.is_empty());
+    let Some(first) = first else {
         return Verdict::under_way(Reason::Checking, "writing to the history");
     };
     let (reason, verb) = match first.direction {
@@ -417,7 +448,13 @@ fn at_work(assessment: &Assessment) -> Verdict {
         1 => format!("{verb} {}_{}", first.version, first.name),
         count => format!("{verb} {count} migrations, first {}_{}", first.version, first.name),
     };
-    Verdict { reason, message, database: Reach::Reached, checksums: checksums(assessment) }
+    Verdict {
+        reason,
+        message,
+        database: Reach::Reached,
+        checksums: checksums(assessment),
+        approval: approval(assessment),
+    }
 }
 
 /// Says a finding: at once, or where the content comes from several places, when it has stood for a while.

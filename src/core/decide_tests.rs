@@ -3,7 +3,8 @@
 use super::*;
 use crate::core::{
     desired::{
-        HistoryLocation, OnChecksumDrift, OnMissing, OutOfOrder, Owner, Policy, SessionSettings, TransactionScope,
+        self, HistoryLocation, OnChecksumDrift, OnMissing, OutOfOrder, Owner, Policy, Rollback, SessionSettings,
+        TakeOver, Target, TransactionScope,
     },
     format::Format,
     migration::{TransactionMode, Version},
@@ -38,16 +39,7 @@ fn several(circumstances: Circumstances) -> Circumstances {
 
 /// Three migrations, all of them applied.
 fn applied() -> Assessment {
-    Assessment {
-        findings: Vec::new(),
-        plan: Plan::default(),
-        checksum_drift: Vec::new(),
-        missing: Vec::new(),
-        amendments: Vec::new(),
-        version: Some(version("003")),
-        applied: 3,
-        pending: 0,
-    }
+    Assessment { version: Some(version("003")), applied: 3, ..Assessment::default() }
 }
 
 /// Three migrations, one of them pending.
@@ -367,13 +359,21 @@ fn steps_left_over_after_an_execution_are_no_hot_loop() {
 }
 
 fn desired(take_over: Option<Owner>) -> Desired {
+    let take_over = take_over.map(|from| TakeOver { from, by: "spec.history.takeOver".to_owned() });
     Desired {
         owner: Owner { namespace: "shop".to_owned(), name: "shop".to_owned() },
         generation: 1,
         suspend: false,
         digest: None,
         format: Format::Auto,
-        history: HistoryLocation { schema: "dunlin".to_owned(), set: "shop".to_owned(), lock_id: None, take_over },
+        history: HistoryLocation {
+            schema: "dunlin".to_owned(),
+            set: "shop".to_owned(),
+            lock_id: None,
+            baseline: None,
+            take_over,
+        },
+        target: Target::Latest,
         session: SessionSettings {
             role: None,
             search_path: Vec::new(),
@@ -382,11 +382,13 @@ fn desired(take_over: Option<Owner>) -> Desired {
             lock_retries: 10,
         },
         policy: Policy {
+            rollback: Rollback::Deny,
             out_of_order: OutOfOrder::Deny,
             on_checksum_drift: OnChecksumDrift::Block,
             on_missing: OnMissing::Block,
             transaction: TransactionScope::PerMigration,
         },
+        approval: desired::Approval::default(),
         resolutions: Vec::new(),
         interval: Duration::from_mins(10),
     }

@@ -19,10 +19,14 @@ pub struct Desired {
     pub format: Format,
     /// Where the history lives.
     pub history: HistoryLocation,
+    /// The state to be in.
+    pub target: Target,
     /// What a migration's session looks like.
     pub session: SessionSettings,
     /// What is allowed.
     pub policy: Policy,
+    /// Which plans wait for a person, and which a person has approved.
+    pub approval: Approval,
     /// What a person decided.
     pub resolutions: Vec<Resolution>,
     /// How often the database is looked at again when nothing changed.
@@ -36,6 +40,15 @@ pub struct Owner {
     pub namespace: String,
     /// The name.
     pub name: String,
+}
+
+impl std::fmt::Display for Reference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{}_{name}", self.version),
+            None => write!(f, "{}", self.version),
+        }
+    }
 }
 
 impl std::fmt::Display for Owner {
@@ -53,8 +66,69 @@ pub struct HistoryLocation {
     pub set: String,
     /// A second advisory lock to hold as well.
     pub lock_id: Option<i64>,
+    /// Up to where a database without a history is recorded as it is, without running anything.
+    pub baseline: Option<Reference>,
     /// The recorded owner from whom the history may be taken over.
-    pub take_over: Option<Owner>,
+    pub take_over: Option<TakeOver>,
+}
+
+/// From whom a history may be taken over.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TakeOver {
+    /// The recorded owner.
+    pub from: Owner,
+    /// Where it was said, and by whom, for the history.
+    pub by: String,
+}
+
+/// A migration as a spec names it: its version, or its version and name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Reference {
+    /// The version.
+    pub version: Version,
+    /// The name, which must then be the file's.
+    pub name: Option<String>,
+}
+
+/// `spec.target`: the state to be in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Every migration of the source.
+    Latest,
+    /// Not one of them.
+    None,
+    /// This one, what it needs, and nothing that comes after it.
+    Version(Reference),
+    /// What plans up to this one have applied, and nothing that a later one has.
+    Batch(i64),
+}
+
+/// `spec.approval`, and the annotation that does the same.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Approval {
+    /// Which plans wait.
+    pub required: ApprovalRequired,
+    /// What was approved.
+    pub given: Vec<GivenApproval>,
+}
+
+/// `approval.required`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub enum ApprovalRequired {
+    #[default]
+    Never,
+    Destructive,
+    Always,
+}
+
+/// A person's consent to one plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenApproval {
+    /// The plan's digest.
+    pub plan: String,
+    /// Where it was said, and by whom, for the history.
+    pub by: String,
 }
 
 /// What the session of a migration looks like.
@@ -75,6 +149,8 @@ pub struct SessionSettings {
 /// What is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
+    /// Down sections may run.
+    pub rollback: Rollback,
     /// A pending version older than an applied one.
     pub out_of_order: OutOfOrder,
     /// An applied file was edited.
@@ -83,6 +159,14 @@ pub struct Policy {
     pub on_missing: OnMissing,
     /// The whole plan in one transaction, or one for each.
     pub transaction: TransactionScope,
+}
+
+/// `policy.rollback`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Rollback {
+    Deny,
+    Allow,
 }
 
 /// `policy.outOfOrder`.
@@ -101,12 +185,13 @@ pub enum OnChecksumDrift {
     Report,
 }
 
-/// `policy.onMissing` (`Rollback` is refused before this is built).
+/// `policy.onMissing`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum OnMissing {
     Block,
     Ignore,
+    Rollback,
 }
 
 /// `policy.transaction`.

@@ -2,7 +2,7 @@
 
 use super::{
     desired::Action,
-    migration::{Checksum, TransactionMode, Version},
+    migration::{Checksum, Direction, TransactionMode, Version},
 };
 
 /// One set's history, as one query reads it. An absent history (no tables, no row) is `History::default()`.
@@ -14,6 +14,26 @@ pub struct History {
     pub migrations: Vec<Recorded>,
     /// Transactional runs that were lost and rolled back, and are tried again under the same number.
     pub retrying: Vec<Retrying>,
+    /// Transactional ways down that failed and were rolled back, so that their migrations are still applied: the last of
+    /// each, while nothing has become of it since.
+    pub undoing: Vec<(Version, Run)>,
+    /// Plans that were shown to a person or approved by one, and haven't run to their end.
+    pub plans: Vec<OfferedPlan>,
+}
+
+/// A row of `dunlin.plan`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferedPlan {
+    /// Its number.
+    pub id: i64,
+    /// The digest that a person sees and approves.
+    pub digest: String,
+    /// The digest of what is left of it: each step that commits writes it anew, in its own transaction.
+    pub rest: String,
+    /// Its steps in words, a line each, for whoever asks what has changed.
+    pub steps: String,
+    /// Who approved it, and where it was said; None while nobody has.
+    pub approved_by: Option<String>,
 }
 
 /// A row of `dunlin.run` whose outcome is `retrying`.
@@ -21,6 +41,8 @@ pub struct History {
 pub struct Retrying {
     /// The migration.
     pub version: Version,
+    /// Which way it was to go.
+    pub direction: Direction,
     /// The run's number.
     pub run: i64,
     /// Tries so far that the server answered: one that went down with its session left nothing in the database.
@@ -44,7 +66,13 @@ pub struct Recorded {
     pub mode: TransactionMode,
     /// Checksum of the stored down section, if there is one.
     pub down_checksum: Option<Checksum>,
-    /// Which plan applied it, from 1; 0 where nothing did.
+    /// The stored down section, of a way down that was cut off or refused; elsewhere it is read when it is to run.
+    pub down_sql: Option<String>,
+    /// What it needs, as its file said when it was applied.
+    pub depends: Vec<Version>,
+    /// What it stands for, as its file said when it was applied.
+    pub replaces: Vec<Version>,
+    /// Which plan made it what it is, from 1; 0 where none did.
     pub batch: i64,
     /// When it was applied, RFC 3339 in UTC.
     pub applied_at: Option<String>,
@@ -71,6 +99,8 @@ pub enum State {
 pub struct Run {
     /// Its number, which resolutions name.
     pub id: i64,
+    /// Which way it went.
+    pub direction: Direction,
     /// `running`, `succeeded`, `failed`, `interrupted` or `retrying`.
     pub outcome: RunOutcome,
     /// Checksum over the section and its inputs (role, search path).

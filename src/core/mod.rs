@@ -7,6 +7,7 @@ pub mod desired;
 pub mod format;
 pub mod graph;
 pub mod history;
+pub mod job;
 pub mod migration;
 pub mod outcome;
 pub mod pace;

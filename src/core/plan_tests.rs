@@ -5,9 +5,12 @@ use std::time::Duration;
 use super::*;
 use crate::core::{
     bundle::{Bundle, BundleFile},
-    desired::{HistoryLocation, Owner, Policy},
+    desired::{
+        Approval, HistoryLocation, OnChecksumDrift, Owner, Policy, Resolution, Rollback, SessionSettings, Target,
+    },
     format::{self, Format},
-    history::Run,
+    history::{Run, RunOutcome},
+    job::{Job, prefix_hash},
 };
 
 const NO_TRANSACTION: &str = "-- migrate: no-transaction\n";
@@ -40,7 +43,14 @@ fn desired() -> Desired {
         suspend: false,
         digest: None,
         format: Format::Auto,
-        history: HistoryLocation { schema: "dunlin".into(), set: "shop".into(), lock_id: None, take_over: None },
+        history: HistoryLocation {
+            schema: "dunlin".into(),
+            set: "shop".into(),
+            lock_id: None,
+            baseline: None,
+            take_over: None,
+        },
+        target: Target::Latest,
         session: SessionSettings {
             role: None,
             search_path: Vec::new(),
@@ -49,11 +59,13 @@ fn desired() -> Desired {
             lock_retries: 10,
         },
         policy: Policy {
+            rollback: Rollback::Deny,
             out_of_order: OutOfOrder::Deny,
             on_checksum_drift: OnChecksumDrift::Block,
             on_missing: OnMissing::Block,
             transaction: TransactionScope::PerMigration,
         },
+        approval: Approval::default(),
         resolutions: Vec::new(),
         interval: Duration::from_mins(10),
     }
@@ -89,13 +101,17 @@ fn row(dir: &MigrationDir, version: &str, state: State, outcome: RunOutcome) -> 
         checksum: migration.up.checksum.clone(),
         mode: migration.mode,
         down_checksum: migration.down.as_ref().map(|down| down.checksum.clone()),
+        down_sql: None,
+        depends: migration.depends.clone(),
+        replaces: migration.replaces.clone(),
         batch: 1,
         applied_at: None,
         duration_ms: 1,
         run: Run {
             id: version.parse().unwrap(),
             outcome,
-            inputs: inputs(migration, &desired().session),
+            direction: Direction::Up,
+            inputs: Job::up(migration, None, &desired().session).inputs,
             attempts: 1,
             error: (outcome == RunOutcome::Failed)
                 .then(|| RunError { message: format!("{} failed", migration.file), ..RunError::default() }),
@@ -116,7 +132,7 @@ fn failed_row(dir: &MigrationDir, version: &str) -> Recorded {
 }
 
 fn history(migrations: Vec<Recorded>) -> History {
-    History { owner: None, migrations, retrying: Vec::new() }
+    History { migrations, ..History::default() }
 }
 
 fn steps(assessment: &Assessment) -> Vec<&str> {
@@ -238,7 +254,7 @@ fn what_left_the_source_is_missing_by_policy() {
     let rows = history(applied(&all, &["001", "002", "003"]));
     let verdict = plan(&tables(&["001"]), &rows, &desired());
     assert_eq!(reasons(&verdict), [Reason::MissingMigration]);
-    assert!(text(&verdict).contains("002, 003"), "{}", text(&verdict));
+    assert!(text(&verdict).contains("002 (run 2), 003 (run 3)"), "{}", text(&verdict));
     let verdict = plan(&tables(&["001"]), &rows, &with(|it| it.policy.on_missing = OnMissing::Ignore));
     assert_eq!(reasons(&verdict), []);
     assert_eq!((verdict.missing.len(), verdict.version.unwrap().as_str()), (2, "003"));
@@ -324,7 +340,7 @@ fn paths_and_roles_are_told_apart() {
         session(None, &["b", "a"]),
         session(None, &["ab"]),
     ];
-    let hashes: HashSet<String> = all.iter().map(|it| inputs(migration, it)).collect();
+    let hashes: HashSet<String> = all.iter().map(|it| Job::up(migration, None, it).inputs).collect();
     assert_eq!(hashes.len(), all.len());
 }
 
@@ -398,7 +414,7 @@ fn failed_after(dir: &MigrationDir, done: u32) -> Recorded {
     let mut failed = failed_row(dir, "001");
     let up = &dir.migrations()[0].up;
     failed.run.statements_done = done;
-    failed.run.prefix = Some(prefix_hash(&up.text, &up.script, done as usize));
+    failed.run.prefix = Some(prefix_hash(up, done as usize));
     failed
 }
 

@@ -17,8 +17,7 @@ use super::{
 };
 use crate::{
     core::{
-        migration::Migration,
-        plan::prefix_hash,
+        job::{Job, prefix_hash},
         sql::{Alone, Kind, SessionEffect, Statement, rewrite::block_parts},
     },
     fail_points::{Point, reached},
@@ -42,8 +41,8 @@ pub struct Journal<'a> {
     pub writer: &'a Writer,
     /// The run.
     pub run: i64,
-    /// The migration.
-    pub migration: &'a Migration,
+    /// What runs.
+    pub job: &'a Job<'a>,
 }
 
 /// One row of `dunlin.statement`.
@@ -118,7 +117,7 @@ impl Journal<'_> {
     /// [`SqlError`].
     pub async fn open(&self, done: usize) -> Result<(), SqlError> {
         let mut statements = self.session.file_settings("");
-        let script = &self.migration.up.script;
+        let script = &self.job.section.script;
         let settings =
             script.statements.iter().take(done).filter(|statement| statement.session == SessionEffect::Setting);
         statements.extend(settings.map(|statement| self.text(statement).to_owned()));
@@ -131,7 +130,7 @@ impl Journal<'_> {
 
     /// Runs the statement of that index.
     pub async fn step(&self, index: usize) -> Step {
-        let statement = &self.migration.up.script.statements[index];
+        let statement = &self.job.section.script.statements[index];
         match &statement.kind {
             Kind::Alone(alone) => self.alone(index, statement, alone).await,
             Kind::Plain
@@ -146,9 +145,9 @@ impl Journal<'_> {
 
     /// Proves what the statement of an open intent did, and finishes it.
     pub async fn recover(&self, entry: &Entry) -> Step {
-        let statement = &self.migration.up.script.statements[entry.index];
-        if entry.prefix != prefix_hash(&self.migration.up.text, &self.migration.up.script, entry.index + 1) {
-            return Step::Unproven(format!("{} was edited since", self.migration.file));
+        let statement = &self.job.section.script.statements[entry.index];
+        if entry.prefix != prefix_hash(&self.job.section, entry.index + 1) {
+            return Step::Unproven(format!("{} was edited since", self.job.file));
         }
         let Kind::Alone(alone) = &statement.kind else {
             // Only one that had to go alone, against its words, has an intent.
@@ -185,7 +184,7 @@ impl Journal<'_> {
 
     /// The statement and its row in one transaction.
     async fn together(&self, index: usize, statement: &Statement) -> Step {
-        let row = self.writer.statement(self.migration, self.run, index, "done", self.backend, None);
+        let row = self.writer.statement(self.job, self.run, index, "done", self.backend, None);
         let mut closing = vec!["SET CONSTRAINTS ALL IMMEDIATE".to_owned()];
         closing.extend(self.session.bookkeeping_settings("LOCAL "));
         closing.extend([row, "COMMIT".to_owned()]);
@@ -234,7 +233,7 @@ impl Journal<'_> {
         reached(Point::BeginAfter).await;
         if answer.is_ok() {
             reached(Point::StatementBefore).await;
-            answer = copy_in(self.client, text, &self.migration.up.text[data]).await;
+            answer = copy_in(self.client, text, &self.job.section.text[data]).await;
             reached(Point::StatementAfter).await;
         }
         if answer.is_ok() {
@@ -261,7 +260,7 @@ impl Journal<'_> {
             Err(error) if error.is_transient() => return Step::Lost(error),
             Err(error) => return self.refusal(error, None, statement),
         };
-        let intent = self.writer.statement(self.migration, self.run, index, "intent", self.backend, before.as_deref());
+        let intent = self.writer.statement(self.job, self.run, index, "intent", self.backend, before.as_deref());
         reached(Point::IntentBefore).await;
         if let Err(error) = self.bookkeep(&format!("{DURABLY}; {intent}")).await {
             return Step::Lost(error);
@@ -336,7 +335,7 @@ impl Journal<'_> {
     }
 
     async fn finish(&self, index: usize) -> Step {
-        let row = self.writer.statement(self.migration, self.run, index, "done", self.backend, None);
+        let row = self.writer.statement(self.job, self.run, index, "done", self.backend, None);
         reached(Point::DoneBefore).await;
         let written = self.bookkeep(&row).await;
         reached(Point::DoneAfter).await;
@@ -373,11 +372,11 @@ impl Journal<'_> {
     }
 
     fn text(&self, statement: &Statement) -> &str {
-        &self.migration.up.text[statement.span.clone()]
+        &self.job.section.text[statement.span.clone()]
     }
 
     fn chars_before(&self, byte: usize) -> usize {
-        self.migration.up.text[..byte].chars().count()
+        self.job.section.text[..byte].chars().count()
     }
 }
 

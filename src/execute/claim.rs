@@ -227,7 +227,7 @@ async fn write_claim(claim: &Claim, work: &Work<'_>) -> Result<(), Failure> {
          VALUES ({name}, {owner}, {token}, {pid}, {start}, {key}, {id}, {layout}, pg_catalog.clock_timestamp()) \
          ON CONFLICT (name) DO UPDATE SET owner = COALESCE(EXCLUDED.owner, s.owner), session = EXCLUDED.session, \
          backend_pid = EXCLUDED.backend_pid, backend_start = EXCLUDED.backend_start, lock_key = EXCLUDED.lock_key, \
-         lock_id = EXCLUDED.lock_id, layout = EXCLUDED.layout, claimed_at = EXCLUDED.claimed_at WHERE {may}; \
+         lock_id = EXCLUDED.lock_id, layout = EXCLUDED.layout, claimed_at = EXCLUDED.claimed_at{taken_over} WHERE {may}; \
          SELECT s.session = {token}, s.owner FROM {table} AS s WHERE s.name = {name}",
         name = claim.tables.set_literal(),
         owner = quote::optional(owner.as_ref()),
@@ -237,6 +237,7 @@ async fn write_claim(claim: &Claim, work: &Work<'_>) -> Result<(), Failure> {
         key = lock::key(&[&location.schema, &location.set]),
         id = quote::number(location.lock_id),
         layout = layout::LAYOUT,
+        taken_over = taken_over(claim, work),
     );
     let rows = session::query(claim.client(), &sql).await.map_err(|error| claim.refused("claiming the set", error))?;
     let row = rows.last();
@@ -244,6 +245,21 @@ async fn write_claim(claim: &Claim, work: &Work<'_>) -> Result<(), Failure> {
         Some("t") => Ok(()),
         _ => Err(conflict(&location.set, row.and_then(|row| row.get(1)).unwrap_or("another owner"))),
     }
+}
+
+/// What the claim says of a history that changes hands: from whom, on whose word, and when.
+fn taken_over(claim: &Claim, work: &Work<'_>) -> String {
+    let Some(from) = work.take_over_from else { return String::new() };
+    let asked = work.desired.history.take_over.as_ref().filter(|asked| asked.from.to_string() == from);
+    let by = match asked {
+        Some(asked) => format!("{} of {}", asked.by, claim.by),
+        None => format!("{}, since the owner is gone", claim.by),
+    };
+    format!(
+        ", taken_over_from = {}, taken_over_by = {}, taken_over_at = pg_catalog.clock_timestamp()",
+        quote::literal(from),
+        quote::literal(&by)
+    )
 }
 
 /// The sentence of `Conflict`.

@@ -1,11 +1,7 @@
 //! A refusal in words: file, line and column, the line itself with a caret, SQLSTATE, hint.
 
 use crate::{
-    core::{
-        history::RunError,
-        migration::{Migration, Section},
-        sql::position,
-    },
+    core::{history::RunError, job::Job, migration::Section, sql::position},
     database::{
         apply::{Part, Refusal},
         error::{ServerError, SqlError},
@@ -14,8 +10,8 @@ use crate::{
 };
 
 /// What the history and the status say of a refusal.
-pub(super) fn wrong(migration: &Migration, refusal: &Refusal) -> Wrong {
-    let section = &migration.up;
+pub(super) fn wrong(job: &Job<'_>, refusal: &Refusal) -> Wrong {
+    let section = &job.section;
     match &refusal.error {
         SqlError::Lost { message } => {
             Wrong { error: RunError { message: message.clone(), ..RunError::default() }, detail: None }
@@ -27,8 +23,8 @@ pub(super) fn wrong(migration: &Migration, refusal: &Refusal) -> Wrong {
             };
             let place = position.map(|position| position::locate(&section.text, section.first_line, position));
             let mut message = match &place {
-                Some(place) => format!("{}:{}:{}: ", migration.file, place.line, place.column),
-                None => format!("{}: ", migration.file),
+                Some(place) => format!("{}:{}:{}: ", job.file, place.line, place.column),
+                None => format!("{}: ", job.file),
             };
             message.push_str(where_it_struck(refusal.part));
             message.push_str(&words(error));
@@ -52,15 +48,15 @@ pub(super) fn wrong(migration: &Migration, refusal: &Refusal) -> Wrong {
 }
 
 /// Something that the server didn't say, on a statement.
-pub(super) fn interrupted(migration: &Migration, index: usize, why: &str) -> Wrong {
-    let section = &migration.up;
+pub(super) fn interrupted(job: &Job<'_>, index: usize, why: &str) -> Wrong {
+    let section = &job.section;
     let position = start_of(section, index).unwrap_or_default();
     let place = position::locate(&section.text, section.first_line, position);
     Wrong {
         error: RunError {
             message: format!(
                 "{}:{}:{}: statement {} of {} was cut off, and what it did can't be proven: {why}\n{}",
-                migration.file,
+                job.file,
                 place.line,
                 place.column,
                 index + 1,

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::core::{
-    migration::{Migration, Version},
+    job::Job,
+    migration::Version,
     progress::{Blocker, Progress, in_the_way},
 };
 
@@ -33,12 +34,12 @@ pub struct Running {
 
 impl Running {
     /// A migration is begun, of which nothing is seen yet.
-    pub(super) fn new(migration: &Migration, started_at: &str, completed: usize, planned: usize) -> Self {
+    pub(super) fn new(job: &Job<'_>, started_at: &str, completed: usize, planned: usize) -> Self {
         Self {
-            version: migration.version.clone(),
-            name: migration.name.clone(),
+            version: job.version.clone(),
+            name: job.name.clone(),
             statement: None,
-            statements: u32::try_from(migration.up.script.statements.len()).unwrap_or(u32::MAX),
+            statements: u32::try_from(job.section.script.statements.len()).unwrap_or(u32::MAX),
             started_at: started_at.to_owned(),
             completed,
             planned,

@@ -1,6 +1,6 @@
 //! One step of a plan: run it, and write down how it went.
 
-use std::{collections::HashMap, time::Duration};
+use std::{borrow::Cow, collections::HashMap, time::Duration};
 
 use tokio::sync::watch;
 
@@ -14,14 +14,18 @@ use crate::{
     core::{
         desired::{Action, TransactionScope},
         history::{History, Recorded, RunOutcome, State},
-        migration::{Migration, TransactionMode, Version},
+        job::{self, ApprovedStep, Job},
+        migration::{Direction, TransactionMode, Version},
         outcome::{Failure, Reason},
-        plan::{self, Amendment, Assessment, Plan},
+        plan::{Amendment, Assessment, Plan},
     },
     database::{
         apply::{self, Applied, Frame, Part, Refusal},
         error::SqlError,
-        history::rows::{Outcome, RunRow, Writer, Wrong},
+        history::{
+            read,
+            rows::{Outcome, RunRow, Writer, Wrong},
+        },
         journal::{self, Journal},
         session,
     },
@@ -44,10 +48,7 @@ pub(super) enum Ended {
 struct Step<'a> {
     claim: &'a Claim,
     writer: &'a Writer,
-    migration: &'a Migration,
-    /// The history's spelling of the version, or the file's.
-    version: String,
-    inputs: String,
+    job: &'a Job<'a>,
     recorded: Option<&'a Recorded>,
     /// Quick retries after somebody else's lock.
     lock_retries: u32,
@@ -63,6 +64,8 @@ pub(super) async fn amend(
     assessment: &Assessment,
 ) -> Result<(), Failure> {
     let writer = claim.writer(work, None, next_batch(history));
+    let session = &work.desired.session;
+    let known: HashMap<&Version, &Recorded> = history.migrations.iter().map(|row| (&row.version, row)).collect();
     let mut sql = "BEGIN;".to_owned();
     for amendment in &assessment.amendments {
         match amendment {
@@ -73,18 +76,31 @@ pub(super) async fn amend(
             }
             Amendment::Replace { version, replaced } => {
                 if let Some(migration) = work.dir.get(version) {
-                    let inputs = plan::inputs(migration, &work.desired.session);
-                    sql.push_str(&writer.replace(migration, version.as_str(), replaced, &inputs));
+                    let job = Job::up(migration, known.get(version).copied(), session);
+                    sql.push_str(&writer.replace(&job, replaced));
                 }
             }
-            Amendment::Resolve { version, run, action, by } => match (action, work.dir.get(version)) {
-                (Action::AcceptChecksum, Some(migration)) => {
-                    let inputs = plan::inputs(migration, &work.desired.session);
-                    sql.push_str(&writer.resolve(version.as_str(), *run, *action, by));
-                    sql.push_str(&writer.accept_checksum(migration, version.as_str(), &inputs));
+            Amendment::Resolve { version, run, action, by } => {
+                let replaced = known.get(version).map_or([].as_slice(), |row| &row.replaces);
+                sql.push_str(&writer.resolve(version, *run, *action, by, replaced));
+                if let (Action::AcceptChecksum, Some(migration)) = (action, work.dir.get(version)) {
+                    let job = Job::up(migration, known.get(version).copied(), session);
+                    sql.push_str(&writer.accept_checksum(migration, &job));
                 }
-                _ => sql.push_str(&writer.resolve(version.as_str(), *run, *action, by)),
-            },
+            }
+            Amendment::Restore { version, replaced } => {
+                if let Some(row) = known.get(version) {
+                    sql.push_str(&writer.restore(row, replaced));
+                }
+            }
+            Amendment::Stamp { versions } => {
+                for migration in versions.iter().filter_map(|version| work.dir.get(version)) {
+                    let job = Job::up(migration, known.get(&migration.version).copied(), session);
+                    sql.push_str(&writer.stamp(migration, &job));
+                }
+            }
+            Amendment::Offer => sql.push_str(&writer.offer(&assessment.plan, None)),
+            Amendment::Approve { by } => sql.push_str(&writer.offer(&assessment.plan, Some(by))),
         }
     }
     sql.push_str("COMMIT");
@@ -92,46 +108,118 @@ pub(super) async fn amend(
     written.map_err(|error| claim.refused("amending the history", error))
 }
 
+/// What a plan's steps run, in order: all of it is there and can be read before the first statement of the first one.
+async fn jobs<'a>(
+    claim: &Claim,
+    work: &Work<'a>,
+    history: &History,
+    assessment: &Assessment,
+) -> Result<Vec<Job<'a>>, Failure> {
+    let Plan { steps } = &assessment.plan;
+    let known: HashMap<&Version, &Recorded> = history.migrations.iter().map(|row| (&row.version, row)).collect();
+    let session = &work.desired.session;
+    let mut stored = HashMap::new();
+    let downs: Vec<&str> =
+        steps.iter().filter(|step| step.direction == Direction::Down).map(|step| step.version.as_str()).collect();
+    if !downs.is_empty() {
+        let answer = session::query(claim.client(), &read::downs(&claim.tables, &downs)).await;
+        let rows = answer.map_err(|error| claim.refused("reading the recorded ways down", error))?;
+        stored.extend(rows.iter().filter_map(|row| Some((row.get(0)?.to_owned(), row.get(1)?.to_owned()))));
+    }
+    let mut jobs = Vec::with_capacity(steps.len());
+    for step in steps {
+        let row = known.get(&step.version).copied();
+        jobs.push(match (step.direction, work.dir.get(&step.version), row) {
+            (Direction::Up, Some(migration), row) => Job::up(migration, row, session),
+            (Direction::Down, _, Some(row)) => {
+                let section = down(row, stored.get(row.version.as_str()), work)?;
+                Job::down(row, section, history, session)
+            }
+            (Direction::Up | Direction::Down, _, _) => {
+                let what = format!("{} is neither in the source nor in the history", step.version);
+                return Err(lost("reading what is to run", &what));
+            }
+        });
+    }
+    if let Some(plan) = assessment.approved {
+        let rests = assessment.plan.rests();
+        let last = jobs.len().saturating_sub(1);
+        for (index, job) in jobs.iter_mut().enumerate() {
+            let rest = rests.get(index + 1).filter(|_| index < last).map(ToString::to_string);
+            job.approved = Some(ApprovedStep { plan, rest });
+        }
+    }
+    Ok(jobs)
+}
+
+fn down<'a>(
+    row: &Recorded,
+    stored: Option<&String>,
+    work: &Work<'a>,
+) -> Result<Cow<'a, crate::core::migration::Section>, Failure> {
+    let Recorded { version, name, .. } = row;
+    let unreadable = |why: &str| {
+        Failure::new(
+            Reason::NoDownMigration,
+            format!(
+                "the way down that is recorded for {version}_{name} can't be read ({why}): write the `-- migrate: down` section of its \
+                 file anew; nothing was run"
+            ),
+        )
+    };
+    let stored = stored.ok_or_else(|| unreadable("it isn't there"))?;
+    let section = job::down_section(row, work.dir, stored).map_err(|why| unreadable(&why))?;
+    if row.down_checksum.as_ref() != Some(&section.checksum) {
+        return Err(unreadable("it isn't the text of the recorded checksum"));
+    }
+    Ok(section)
+}
+
 /// Runs the steps in order, until one doesn't go through.
 pub(super) async fn run_plan(
     claim: &mut Claim,
     work: &Work<'_>,
     history: &History,
-    plan: &Plan,
+    assessment: &Assessment,
     stop: &mut watch::Receiver<Stop>,
     running: &watch::Sender<Option<Running>>,
-    applied: &mut Vec<Version>,
+    applied: &mut Vec<(Version, Direction)>,
 ) -> Ended {
+    let plan = &assessment.plan;
+    let jobs = match jobs(claim, work, history, assessment).await {
+        Ok(jobs) => jobs,
+        Err(failure) => return Ended::Failed(failure),
+    };
     let writer = claim.writer(work, Some(plan.digest().to_string()), next_batch(history));
     let single = work.desired.policy.transaction == TransactionScope::Single;
     let mut committed = applied.len();
     let known: HashMap<&Version, &Recorded> = history.migrations.iter().map(|row| (&row.version, row)).collect();
-    for (index, planned) in plan.steps.iter().enumerate() {
+    for (index, job) in jobs.iter().enumerate() {
         if *stop.borrow() != Stop::No && (!single || index == 0) {
             return Ended::Stopped;
         }
-        let Some(migration) = work.dir.get(&planned.version) else { continue };
-        let recorded = known.get(&planned.version).copied();
         let attempt = Step {
             claim,
             writer: &writer,
-            migration,
-            version: recorded.map_or(&migration.version, |row| &row.version).as_str().to_owned(),
-            inputs: plan::inputs(migration, &work.desired.session),
-            recorded,
+            job,
+            recorded: known.get(&job.version).copied(),
             lock_retries: work.desired.session.lock_retries,
             look_every: look_every(work.desired.session.lock_timeout_ms),
         };
-        running.send_replace(Some(Running::new(migration, &now(), index, plan.steps.len())));
-        let frame = Frame { begins: !single || index == 0, commits: !single || index + 1 == plan.steps.len() };
-        let ended = match migration.mode {
+        running.send_replace(Some(Running::new(job, &now(), index, jobs.len())));
+        let frame = Frame { begins: !single || index == 0, commits: !single || index + 1 == jobs.len() };
+        let ended = match job.mode {
             TransactionMode::Transactional => attempt.transactional(history, frame, stop, running).await,
             TransactionMode::NonTransactional => attempt.non_transactional(stop, running).await,
         };
         match ended {
             Ended::Through => {
-                tracing::info!(version = %migration.version, name = migration.name, set = claim.tables.set, "applied");
-                applied.push(migration.version.clone());
+                let what = match job.direction {
+                    Direction::Up => "applied",
+                    Direction::Down => "rolled back",
+                };
+                tracing::info!(version = %job.version, name = job.name, set = claim.tables.set, "{what}");
+                applied.push((job.version.clone(), job.direction));
                 if frame.commits {
                     committed = applied.len();
                 }
@@ -154,18 +242,18 @@ impl Step<'_> {
         stop: &mut watch::Receiver<Stop>,
         running: &watch::Sender<Option<Running>>,
     ) -> Ended {
-        let retrying = history.retrying.iter().find(|run| run.version == self.migration.version);
-        let row = retrying.map_or(RunRow::New("apply"), |run| RunRow::Existing(run.run));
+        let Job { version, direction, .. } = self.job;
+        let retrying = history.retrying.iter().find(|run| run.version == *version && run.direction == *direction);
+        let row = retrying.map_or(RunRow::New(self.kind()), |run| RunRow::Existing(run.run));
         // Another text is another attempt, which is counted from the start.
-        let mut attempts = retrying.filter(|run| run.inputs == self.inputs).map_or(0, |run| run.attempts);
+        let mut attempts = retrying.filter(|run| run.inputs == self.job.inputs).map_or(0, |run| run.attempts);
         let mut tried = 0;
         let begin = |index| retry::modify(running, |running| running.begin(index));
         loop {
             attempts += 1;
-            let record =
-                self.writer.record(self.migration, &self.version, &self.inputs, row, attempts, Outcome::Succeeded);
+            let record = self.writer.record(self.job, row, attempts, Outcome::Succeeded);
             let client = self.claim.client();
-            let run = apply::apply(client, &self.migration.up, &self.claim.sql, frame, &record, &begin);
+            let run = apply::apply(client, &self.job.section, &self.claim.sql, frame, &record, &begin);
             let ended = supervise(self.claim, stop, running, self.look_every, true, run).await;
             let refusal = match ended.value {
                 Applied::Whole => return Ended::Through,
@@ -206,9 +294,9 @@ impl Step<'_> {
 
     /// Writes down how a transactional migration failed, by its class.
     async fn settle(&self, refusal: &Refusal, row: RunRow, attempts: i64, in_the_way: &str) -> Ended {
-        let wrong = describe::wrong(self.migration, refusal);
+        let wrong = describe::wrong(self.job, refusal);
         if refusal.error.is_transient() {
-            let sql = self.writer.retrying(self.migration, &self.version, &self.inputs, row, attempts, &wrong);
+            let sql = self.writer.retrying(self.job, row, attempts, &wrong);
             return match write(self.claim, &sql, Point::RetryingBefore, Point::RetryingAfter).await {
                 Ok(()) => Ended::Failed(Failure::new(
                     Reason::Retrying,
@@ -221,11 +309,10 @@ impl Step<'_> {
             };
         }
         if refusal.error.sqlstate() == Some("42501") && matches!(refusal.part, Part::Opening | Part::Closing) {
-            let what = format!("writing the history with {}, which was rolled back", self.migration.file);
+            let what = format!("writing the history with {}, which was rolled back", self.job.file);
             return Ended::Failed(self.claim.refused(&what, refusal.error.clone()));
         }
-        let sql =
-            self.writer.record(self.migration, &self.version, &self.inputs, row, attempts, Outcome::Failed(&wrong));
+        let sql = self.writer.record(self.job, row, attempts, Outcome::Failed(&wrong));
         self.recorded(&sql).await
     }
 
@@ -245,17 +332,17 @@ impl Step<'_> {
             session: &self.claim.sql,
             writer: self.writer,
             run,
-            migration: self.migration,
+            job: self.job,
         };
         let done = entries.iter().take_while(|entry| entry.done).count();
         let open = entries.get(done).filter(|entry| !entry.done);
         if done > 0
             && let Some(recorded) = self.recorded
-            && let Some(obstacle) = plan::resume_obstacle(self.migration, recorded)
+            && let Some(obstacle) = job::resume_obstacle(&self.job.file, self.job.mode, &self.job.section, recorded)
         {
             return self.interrupt(run, attempts, open.map_or(done, |entry| entry.index), &obstacle).await;
         }
-        if let Some(entry) = open.filter(|entry| entry.index >= self.migration.up.script.statements.len()) {
+        if let Some(entry) = open.filter(|entry| entry.index >= self.job.section.script.statements.len()) {
             return self.interrupt(run, attempts, entry.index, "it is no longer in the file").await;
         }
         if let Err(error) = journal.open(done).await {
@@ -265,7 +352,7 @@ impl Step<'_> {
             let refusal = Refusal { part: Part::Opening, position: None, error };
             return self.fail(run, attempts, None, &refusal, None).await;
         }
-        for index in done..self.migration.up.script.statements.len() {
+        for index in done..self.job.section.script.statements.len() {
             if *stop.borrow() == Stop::CancelTransaction && index > done {
                 // The journal says how far it came; whoever comes next goes on from there.
                 return Ended::Stopped;
@@ -276,8 +363,7 @@ impl Step<'_> {
                 journal::Step::Done => {}
                 journal::Step::Blocked { .. } if *stop.borrow() != Stop::No => return Ended::Stopped,
                 journal::Step::Blocked { error, position } => {
-                    let wrong =
-                        describe::wrong(self.migration, &Refusal { part: Part::Statement(index), position, error });
+                    let wrong = describe::wrong(self.job, &Refusal { part: Part::Statement(index), position, error });
                     return Ended::Failed(Failure::new(
                         Reason::Retrying,
                         format!(
@@ -292,10 +378,7 @@ impl Step<'_> {
                     return Ended::Failed(self.claim.refused(what, error));
                 }
                 journal::Step::Busy(who) => {
-                    return Ended::Failed(Failure::new(
-                        Reason::WaitingForLock,
-                        format!("{}: {who}", self.migration.file),
-                    ));
+                    return Ended::Failed(Failure::new(Reason::WaitingForLock, format!("{}: {who}", self.job.file)));
                 }
                 journal::Step::Unproven(why) => return self.interrupt(run, attempts, index, &why).await,
                 journal::Step::Refused { error, position, left } => {
@@ -308,8 +391,7 @@ impl Step<'_> {
             return Ended::Failed(failure);
         }
         let existing = RunRow::Existing(run);
-        let sql =
-            self.writer.record(self.migration, &self.version, &self.inputs, existing, attempts, Outcome::Succeeded);
+        let sql = self.writer.record(self.job, existing, attempts, Outcome::Succeeded);
         match write(self.claim, &sql, Point::AppliedBefore, Point::AppliedAfter).await {
             Ok(()) => Ended::Through,
             Err(error) => Ended::Failed(self.claim.refused("writing down a migration that is done", error)),
@@ -347,21 +429,29 @@ impl Step<'_> {
         }
     }
 
+    /// The kind of a run that begins.
+    fn kind(&self) -> &'static str {
+        match self.job.direction {
+            Direction::Up => "apply",
+            Direction::Down => "rollback",
+        }
+    }
+
     /// Finds or makes the run's row, and what its journal holds already.
     async fn begin_journal(&self) -> Result<Begun, SqlError> {
         let client = self.claim.client();
-        let cut_off =
-            self.recorded.filter(|row| row.state == State::Interrupted && row.run.outcome == RunOutcome::Running);
+        // A run of the other way, that a person has marked, is another story.
+        let recorded = self.recorded.filter(|row| row.run.direction == self.job.direction);
+        let cut_off = recorded.filter(|row| row.state == State::Interrupted && row.run.outcome == RunOutcome::Running);
         if let Some(row) = cut_off {
             let entries = journal::entries(client, &self.claim.tables, row.run.id).await?;
             return Ok(Begun { run: row.run.id, attempts: row.run.attempts + 1, entries });
         }
-        let resumed = self.recorded.filter(|row| {
+        let resumed = recorded.filter(|row| {
             matches!(row.state, State::Failed | State::Interrupted) && row.run.resolution == Some(Action::Resume)
         });
-        let kind = if resumed.is_some() { "resume" } else { "apply" };
-        let begin =
-            self.writer.record(self.migration, &self.version, &self.inputs, RunRow::New(kind), 1, Outcome::Begun);
+        let kind = if resumed.is_some() { "resume" } else { self.kind() };
+        let begin = self.writer.record(self.job, RunRow::New(kind), 1, Outcome::Begun);
         reached(Point::RunBefore).await;
         let rows = session::query(client, &format!("BEGIN; {begin}")).await;
         let made = async {
@@ -408,22 +498,15 @@ impl Step<'_> {
         if refusal.error.is_lost_claim(&self.claim.tables.schema) {
             return Ended::Failed(lost("another session has claimed the set", &refusal.error));
         }
-        let mut wrong = describe::wrong(self.migration, refusal);
+        let mut wrong = describe::wrong(self.job, refusal);
         if let Some(left) = left {
             wrong.error.message.push_str("\nIt left something behind: ");
             wrong.error.message.push_str(left);
         }
         let existing = RunRow::Existing(run);
-        let sql = self.writer.record(
-            self.migration,
-            &self.version,
-            &self.inputs,
-            existing,
-            attempts,
-            Outcome::Failed(&wrong),
-        );
+        let sql = self.writer.record(self.job, existing, attempts, Outcome::Failed(&wrong));
         let statement = index.map_or_else(String::new, |index| {
-            self.writer.statement(self.migration, run, index, "failed", &self.claim.backend, None) + ";"
+            self.writer.statement(self.job, run, index, "failed", &self.claim.backend, None) + ";"
         });
         self.recorded(&format!("BEGIN; {statement}{sql}; COMMIT")).await
     }
@@ -432,23 +515,16 @@ impl Step<'_> {
         if let Err(failure) = self.roll_back().await {
             return Ended::Failed(failure);
         }
-        let wrong: Wrong = describe::interrupted(self.migration, index, why);
+        let wrong: Wrong = describe::interrupted(self.job, index, why);
         let existing = RunRow::Existing(run);
-        let sql = self.writer.record(
-            self.migration,
-            &self.version,
-            &self.inputs,
-            existing,
-            attempts,
-            Outcome::Interrupted(&wrong),
-        );
+        let sql = self.writer.record(self.job, existing, attempts, Outcome::Interrupted(&wrong));
         self.recorded(&sql).await
     }
 
     async fn recorded(&self, sql: &str) -> Ended {
         match write(self.claim, sql, Point::FailureBefore, Point::FailureAfter).await {
             Ok(()) => {
-                tracing::warn!(version = %self.migration.version, name = self.migration.name, set = self.claim.tables.set, "failed");
+                tracing::warn!(version = %self.job.version, name = self.job.name, set = self.claim.tables.set, "failed");
                 Ended::Recorded
             }
             Err(error) => Ended::Failed(self.claim.refused("writing down a failure", error)),
@@ -469,10 +545,7 @@ impl Step<'_> {
     }
 
     fn lost_under_way(&self, error: &SqlError) -> Failure {
-        lost(
-            &format!("the session was lost under {}, and the history says what became of it", self.migration.file),
-            error,
-        )
+        lost(&format!("the session was lost under {}, and the history says what became of it", self.job.file), error)
     }
 }
 

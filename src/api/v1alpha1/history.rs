@@ -33,8 +33,8 @@ pub struct HistorySpec {
     pub lock_id: Option<i64>,
 
     /// At first contact with a database that has the objects already: the version (or `version_name`) up to which
-    /// migrations are recorded as applied without running them. Doesn't work yet: a set that asks for it is
-    /// `InvalidSpec`.
+    /// migrations are recorded as applied without running them. `status.applied.onTrust` counts them. Where the history
+    /// knows of a migration already, it changes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rules::version_or_file())]
@@ -42,7 +42,7 @@ pub struct HistorySpec {
 
     /// The recorded owner of this history, `namespace/name`, from whom this MigrationSet takes it over: the way out
     /// of `Conflict` after a rename or a move. While another owner is recorded than the one named here, it changes
-    /// nothing.
+    /// nothing. The annotation `dunlin.dev/take-over` does the same. Who said so is recorded in the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 317), regex(pattern = rules::OWNER))]
     pub take_over: Option<String>,

@@ -15,7 +15,9 @@ mod source;
 mod spec;
 mod status;
 
-pub use convert::{APPROVED_PLAN_ANNOTATION, InvalidSpec, Parsed, Problem, RESOLVE_ANNOTATION, desired, parse};
+pub use convert::{
+    APPROVED_PLAN_ANNOTATION, InvalidSpec, Parsed, Problem, RESOLVE_ANNOTATION, TAKE_OVER_ANNOTATION, desired, parse,
+};
 pub use crd::crd;
 pub use database::{
     Database, DatabaseKeys, DatabaseSecretReference, LocalReference, SecretKeyReference, Tls, TlsModeName,

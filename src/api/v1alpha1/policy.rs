@@ -10,8 +10,8 @@ use super::rules;
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicySpec {
-    /// Whether down sections may run, when the target is below the current version. `Allow` doesn't work yet: a set
-    /// that asks for it is `InvalidSpec`. Default: `Deny`.
+    /// Whether down sections may run, when the target is below the current version or `onMissing` is `Rollback`. `Deny`
+    /// stops the set (`RollbackDenied`) before anything runs. Default: `Deny`.
     #[serde(default)]
     pub rollback: RollbackPolicy,
 
@@ -29,8 +29,7 @@ pub struct PolicySpec {
     /// What becomes of a migration that was applied and is no longer in the source: `Block` stops the set
     /// (`MissingMigration`); `Ignore` goes on (Ready with reason `DatabaseAhead`); `Rollback` runs its stored down
     /// section, which `rollback: Allow` must permit, never on an absent or empty source, and with several ConfigMaps
-    /// or a selector only with `source.digest`. `Rollback` doesn't work yet: a set that asks for it is `InvalidSpec`.
-    /// Default: `Block`.
+    /// or a selector only with `source.digest`. Default: `Block`.
     #[serde(default)]
     pub on_missing: OnMissingPolicy,
 
@@ -79,13 +78,15 @@ pub struct PolicySpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Approval {
-    /// Which plans wait: `Never` one; `Destructive` ones, that may lose data; `Always`. Only `Never` works yet: a set
-    /// that asks for another is `InvalidSpec`. Default: `Never`.
+    /// Which plans wait (`ApprovalRequired`): `Never` one; `Destructive` ones, which drop a table, column, schema, type,
+    /// view, function or sequence, truncate, delete or update without WHERE, change a column's type, or roll back;
+    /// `Always`, all of them. Default: `Never`.
     #[serde(default)]
     pub required: ApprovalRequired,
 
     /// The digest of the plan that is approved, from `status.plan.digest`: exactly that plan may run. The annotation
-    /// `dunlin.dev/approved-plan` does the same. Doesn't work yet: a set that asks for it is `InvalidSpec`.
+    /// `dunlin.dev/approved-plan` does the same. An approval counts from when it is seen, and is recorded in the history;
+    /// it may be removed, or stay, afterwards. A change of what would run makes it stale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 71))]
     #[x_kube(validation = rules::digest())]

@@ -36,13 +36,15 @@ pub fn version_or_file() -> Rule {
     .message("name a version, such as 003, or version_name, such as 003_add_index")
 }
 
-/// The target: `latest`, `none`, a version, or `version_name`.
+/// The target: `latest`, `none`, `batch:` and a number, a version, or `version_name`.
 pub fn target() -> Rule {
     Rule::new(
-        "self == 'latest' || self == 'none' || \
+        "self == 'latest' || self == 'none' || self.matches('^batch:[0-9]{1,9}$') || \
          self.matches('^([0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{26}|[0-9]{8}_[0-9]{6}|[0-9]{8}_[0-9]{2}|[0-9]+)(_.+)?$')",
     )
-    .message("target is latest, none, a version such as 003, or version_name such as 003_add_index")
+    .message(
+        "target is latest, none, a version such as 003, version_name such as 003_add_index, or batch: and a number",
+    )
 }
 
 /// What PostgreSQL takes as the name of something.

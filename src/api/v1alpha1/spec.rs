@@ -121,9 +121,11 @@ pub struct MigrationSetSpec {
     pub history: HistorySpec,
 
     /// The state to be in: `latest` (every migration of the source), `none` (not one of them), a version such as
-    /// `003`, or `version_name` such as `003_add_index`, which must then be the file's. A target below the current
-    /// version is a roll-back, which `policy.rollback` must allow. It names a state, so applying the same spec again
-    /// changes nothing. Default: `latest`, and so far the only one that works.
+    /// `003`, or `version_name` such as `003_add_index`, which must then be the file's: it, all that comes before it (or,
+    /// where every file says what it needs by `-- depends:`, all that it needs), and nothing that comes after it. What
+    /// comes after it is rolled back, by the down sections that the history holds, which `policy.rollback` must allow.
+    /// `batch:3` undoes what plans after the third have applied, and applies nothing. It names a state, so applying the
+    /// same spec again changes nothing. Default: `latest`.
     #[serde(default = "latest")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rules::target())]

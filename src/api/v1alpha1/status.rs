@@ -85,6 +85,11 @@ pub struct SourceStatus {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub files: i64,
+    /// The migrations that none depends on, where there are several: the ends of its branches, at most the first 10. A
+    /// file that depends on all of them joins them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), inner(length(max = 253)))]
+    pub heads: Vec<String>,
 }
 
 /// What the database has.
@@ -104,10 +109,14 @@ pub struct AppliedStatus {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub count: i64,
-    /// How many versions of the source the database doesn't have.
+    /// How many versions of the source the database doesn't have, those that the target leaves out included.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub pending: i64,
+    /// How many versions were recorded as applied without running, on the word of `history.baseline`.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub on_trust: i64,
     /// When the last migration was applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time")]

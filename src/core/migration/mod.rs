@@ -2,7 +2,7 @@
 
 mod version;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest as _, Sha256};
 
@@ -14,6 +14,14 @@ use super::{bundle::hexadecimal, sql::Script};
 /// SHA-256 of an up section with its line endings normalized: 64 hexadecimal digits in the history and in messages.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Checksum(String);
+
+/// Which way a migration runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Direction {
+    Up,
+    Down,
+}
 
 /// One way of a migration: the bytes between its markers, and where they stand in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +85,17 @@ impl MigrationDir {
     #[must_use]
     pub fn get(&self, version: &Version) -> Option<&Migration> {
         self.migrations.get(self.position(version)?)
+    }
+
+    /// The migrations that none needs, in the order in which they run, where files say what they need: the ends of its
+    /// branches. A set in which none does is a line.
+    #[must_use]
+    pub fn heads(&self) -> Vec<&Migration> {
+        let needed: HashSet<&Version> = self.migrations.iter().flat_map(|migration| &migration.depends).collect();
+        if needed.is_empty() {
+            return self.migrations.last().into_iter().collect();
+        }
+        self.migrations.iter().filter(|migration| !needed.contains(&migration.version)).collect()
     }
 
     /// The place of that version in the order in which they run, from 0.

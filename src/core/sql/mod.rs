@@ -4,6 +4,7 @@ pub mod classify;
 #[cfg(test)]
 mod classify_tests;
 mod cross_check;
+pub mod destructive;
 #[cfg(test)]
 pub(crate) mod fragments;
 pub mod lexer;

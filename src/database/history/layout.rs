@@ -162,8 +162,8 @@ fn failed(error: SqlError, schema: &str, cure: &str) -> Failure {
 
 /// The statements that make layout 1, each ended by a semicolon.
 fn ddl(tables: &Tables) -> String {
-    let [set, migration, run, statement, schema_object] =
-        ["set", "migration", "run", "statement", "schema_object"].map(|name| tables.table(name));
+    let [set, migration, run, statement, plan, schema_object] =
+        ["set", "migration", "run", "statement", "plan", "schema_object"].map(|name| tables.table(name));
     format!(
         r#"
 CREATE TABLE {set} (
@@ -176,6 +176,9 @@ CREATE TABLE {set} (
   lock_id pg_catalog.int8,
   layout pg_catalog.int4 NOT NULL,
   claimed_at pg_catalog.timestamptz NOT NULL,
+  taken_over_from pg_catalog.text,
+  taken_over_by pg_catalog.text,
+  taken_over_at pg_catalog.timestamptz,
   created_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 CREATE TABLE {run} (
@@ -190,6 +193,7 @@ CREATE TABLE {run} (
   outcome pg_catalog.text NOT NULL CHECK (outcome IN ('running', 'succeeded', 'failed', 'interrupted', 'retrying')),
   attempts pg_catalog.int8 NOT NULL DEFAULT 1,
   checksum pg_catalog.text NOT NULL,
+  batch pg_catalog.int8 NOT NULL DEFAULT 0,
   plan_digest pg_catalog.text,
   source_digest pg_catalog.text,
   generation pg_catalog.int8,
@@ -206,6 +210,7 @@ CREATE TABLE {run} (
 );
 CREATE INDEX run_set_version ON {run} ("set", version, id);
 CREATE INDEX run_retrying ON {run} ("set") WHERE outcome = 'retrying';
+CREATE INDEX run_failed_down ON {run} ("set") WHERE direction = 'down' AND outcome = 'failed';
 CREATE TABLE {migration} (
   "set" pg_catalog.text NOT NULL REFERENCES {set} (name),
   version pg_catalog.text NOT NULL,
@@ -238,6 +243,18 @@ CREATE TABLE {statement} (
   finished_at pg_catalog.timestamptz,
   PRIMARY KEY (run, ordinal)
 );
+CREATE TABLE {plan} (
+  id pg_catalog.int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  "set" pg_catalog.text NOT NULL REFERENCES {set} (name),
+  digest pg_catalog.text NOT NULL,
+  rest pg_catalog.text NOT NULL,
+  steps pg_catalog.text NOT NULL,
+  offered_at pg_catalog.timestamptz NOT NULL,
+  approved_at pg_catalog.timestamptz,
+  approved_by pg_catalog.text,
+  spent_at pg_catalog.timestamptz
+);
+CREATE UNIQUE INDEX plan_open ON {plan} ("set", digest) WHERE spent_at IS NULL;
 CREATE TABLE {schema_object} (
   schema pg_catalog.text NOT NULL,
   type pg_catalog.text NOT NULL,

@@ -6,17 +6,18 @@ use super::{Tables, layout};
 use crate::{
     core::{
         desired::Action,
-        history::{History, Recorded, Retrying, Run, RunError, RunOutcome, State},
-        migration::{Checksum, TransactionMode, Version},
+        history::{History, OfferedPlan, Recorded, Retrying, Run, RunError, RunOutcome, State},
+        migration::{Checksum, Direction, TransactionMode, Version},
         outcome::{Failure, Reason},
     },
-    database::{error::SqlError, session::Row},
+    database::{error::SqlError, quote, session::Row},
 };
 
 /// The queries; each row says in its first column which one it belongs to.
 #[must_use]
 pub fn queries(tables: &Tables) -> String {
-    let [set, migration, run, statement] = ["set", "migration", "run", "statement"].map(|name| tables.table(name));
+    let [set, migration, run, statement, plan] =
+        ["set", "migration", "run", "statement", "plan"].map(|name| tables.table(name));
     let name = tables.set_literal();
     let time =
         |column: &str| format!("pg_catalog.to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')");
@@ -24,14 +25,23 @@ pub fn queries(tables: &Tables) -> String {
         "SELECT 'layout', {mark}; SELECT 'set', s.owner FROM {set} AS s WHERE s.name = {name}; \
          SELECT 'migration', m.version, m.name, m.state, m.checksum, m.transactional, m.down_checksum, m.batch, {applied_at}, \
          m.duration_ms, r.id, r.outcome, r.checksum, r.attempts, r.error, r.sqlstate, r.statement, r.error_line, \
-         r.error_column, r.resolution, {finished_at}, d.count, d.prefix \
+         r.error_column, r.resolution, {finished_at}, d.count, d.prefix, r.direction, \
+         CASE WHEN r.direction = 'down' AND m.state IN ('failed', 'interrupted') THEN m.down_sql END, \
+         pg_catalog.array_to_string(m.depends, ','), pg_catalog.array_to_string(m.replaces, ',') \
          FROM {migration} AS m JOIN {run} AS r ON r.id = m.run \
          LEFT JOIN LATERAL (SELECT pg_catalog.count(*) AS count, \
            (pg_catalog.array_agg(x.prefix_sha256 ORDER BY x.ordinal DESC))[1] AS prefix \
            FROM {statement} AS x WHERE x.run = r.id AND x.state = 'done' AND m.state IN ('failed', 'interrupted')) AS d ON true \
          WHERE m.\"set\" = {name}; \
-         SELECT 'retrying', r.version, r.id, r.attempts, r.checksum FROM {run} AS r \
-         WHERE r.\"set\" = {name} AND r.outcome = 'retrying'",
+         SELECT 'retrying', r.version, r.id, r.attempts, r.checksum, r.direction FROM {run} AS r \
+         WHERE r.\"set\" = {name} AND r.outcome = 'retrying'; \
+         SELECT 'undoing', r.version, r.id, r.outcome, r.checksum, r.attempts, r.error, r.sqlstate, r.statement, r.error_line, \
+         r.error_column, r.resolution, {finished_at}, 0, NULL, r.direction FROM {run} AS r \
+         JOIN {migration} AS m ON m.\"set\" = r.\"set\" AND m.version = r.version \
+         WHERE r.\"set\" = {name} AND r.direction = 'down' AND r.outcome = 'failed' AND r.id > m.run \
+         AND m.state IN ('applied', 'stamped'); \
+         SELECT 'plan', p.id, p.digest, p.rest, p.approved_by, p.steps FROM {plan} AS p \
+         WHERE p.\"set\" = {name} AND p.spent_at IS NULL ORDER BY p.approved_at IS NULL, p.id DESC LIMIT {PLANS}",
         mark = layout::mark_sql(tables),
         applied_at = time("m.applied_at"),
         finished_at = time("r.finished_at"),
@@ -57,7 +67,7 @@ pub fn history(answer: Result<Vec<Row>, SqlError>, tables: &Tables, who: &str) -
     };
     let mut history = History::default();
     // An answer to another question must not pass for an empty history, nor for one that was edited.
-    let kinds = ["layout", "set", "migration", "retrying"];
+    let kinds = ["layout", "set", "migration", "retrying", "undoing", "plan"];
     let first = |row: &Row, wanted: &[&str]| row.get(0).is_some_and(|kind| wanted.contains(&kind));
     if !rows.iter().all(|row| first(row, &kinds)) || !rows.iter().any(|row| first(row, &["layout"])) {
         return Err(Failure::new(
@@ -93,13 +103,20 @@ fn is_absent(error: &SqlError) -> bool {
         .is_some_and(|state| state == SqlState::UNDEFINED_TABLE.code() || state == SqlState::INVALID_SCHEMA_NAME.code())
 }
 
-/// The most that a column holds in which Dunlin writes what went wrong; others hold names and digests.
-const LONGEST_ERROR: usize = 256 * 1024;
+/// Plans that wait for a person or were approved by one, and are read.
+const PLANS: usize = 20;
+/// The most that a column holds in which Dunlin writes a section, what went wrong, what a migration needs or the steps of a
+/// plan; others hold names and digests.
+const LONGEST_SECTION: usize = 4 * 1024 * 1024;
+const LONGEST_TEXT: usize = 256 * 1024;
 const LONGEST_VALUE: usize = 4 * 1024;
-const ERROR: usize = 14;
 
 fn parse(row: &Row, history: &mut History) -> Result<(), String> {
-    let longest = |column| if column == ERROR { LONGEST_ERROR } else { LONGEST_VALUE };
+    let longest = |column: usize| match (row.get(0), column) {
+        (Some("migration"), 24) => LONGEST_SECTION,
+        (Some("migration"), 14 | 25 | 26) | (Some("undoing"), 6) | (Some("plan"), 5) => LONGEST_TEXT,
+        _ => LONGEST_VALUE,
+    };
     let is_long = |column: &usize| row.get(*column).is_some_and(|value| value.len() > longest(*column));
     if let Some(column) = (0..row.columns()).find(is_long) {
         return Err(format!("column {column} holds more than is ever written there"));
@@ -113,6 +130,18 @@ fn parse(row: &Row, history: &mut History) -> Result<(), String> {
             run: integer(row, 2)?,
             attempts: integer(row, 3)?,
             inputs: row.get(4).unwrap_or_default().to_owned(),
+            direction: direction(row, 5)?,
+        }),
+        Some("undoing") => {
+            let version = Version::parse(row.get(1).unwrap_or_default())?;
+            history.undoing.push((version, run(row, 2)?));
+        }
+        Some("plan") => history.plans.push(OfferedPlan {
+            id: integer(row, 1)?,
+            digest: text(2).unwrap_or_default(),
+            rest: text(3).unwrap_or_default(),
+            approved_by: text(4),
+            steps: text(5).unwrap_or_default(),
         }),
         other => return Err(format!("unexpected row {other:?}")),
     }
@@ -121,7 +150,6 @@ fn parse(row: &Row, history: &mut History) -> Result<(), String> {
 
 fn recorded(row: &Row) -> Result<Recorded, String> {
     let text = |column: usize| row.get(column).map(str::to_owned);
-    let small = |column: usize| row.get(column).and_then(|value| value.parse::<u32>().ok());
     Ok(Recorded {
         version: Version::parse(row.get(1).unwrap_or_default())?,
         name: text(2).unwrap_or_default(),
@@ -140,31 +168,66 @@ fn recorded(row: &Row) -> Result<Recorded, String> {
         batch: integer(row, 7)?,
         applied_at: text(8),
         duration_ms: integer(row, 9)?,
-        run: Run {
-            id: integer(row, 10)?,
-            outcome: match row.get(11) {
-                Some("running") => RunOutcome::Running,
-                Some("succeeded") => RunOutcome::Succeeded,
-                Some("failed") => RunOutcome::Failed,
-                Some("interrupted") => RunOutcome::Interrupted,
-                Some("retrying") => RunOutcome::Retrying,
-                other => return Err(format!("outcome {other:?}")),
-            },
-            inputs: text(12).unwrap_or_default(),
-            attempts: integer(row, 13)?,
-            error: text(14).map(|message| RunError {
-                message,
-                sqlstate: text(15),
-                statement: small(16),
-                line: small(17),
-                column: small(18),
-            }),
-            resolution: row.get(19).map(action).transpose()?,
-            finished_at: text(20),
-            statements_done: small(21).unwrap_or(0),
-            prefix: text(22),
-        },
+        run: run(row, 10)?,
+        down_sql: text(24),
+        depends: versions(row, 25)?,
+        replaces: versions(row, 26)?,
     })
+}
+
+/// The columns of a run, from this one on.
+fn run(row: &Row, from: usize) -> Result<Run, String> {
+    let text = |column: usize| row.get(from + column).map(str::to_owned);
+    let small = |column: usize| row.get(from + column).and_then(|value| value.parse::<u32>().ok());
+    Ok(Run {
+        id: integer(row, from)?,
+        outcome: match row.get(from + 1) {
+            Some("running") => RunOutcome::Running,
+            Some("succeeded") => RunOutcome::Succeeded,
+            Some("failed") => RunOutcome::Failed,
+            Some("interrupted") => RunOutcome::Interrupted,
+            Some("retrying") => RunOutcome::Retrying,
+            other => return Err(format!("outcome {other:?}")),
+        },
+        inputs: text(2).unwrap_or_default(),
+        attempts: integer(row, from + 3)?,
+        error: text(4).map(|message| RunError {
+            message,
+            sqlstate: text(5),
+            statement: small(6),
+            line: small(7),
+            column: small(8),
+        }),
+        resolution: row.get(from + 9).map(action).transpose()?,
+        finished_at: text(10),
+        statements_done: small(11).unwrap_or(0),
+        prefix: text(12),
+        direction: direction(row, from + 13)?,
+    })
+}
+
+fn direction(row: &Row, column: usize) -> Result<Direction, String> {
+    match row.get(column) {
+        Some("up") => Ok(Direction::Up),
+        Some("down") => Ok(Direction::Down),
+        other => Err(format!("direction {other:?}")),
+    }
+}
+
+fn versions(row: &Row, column: usize) -> Result<Vec<Version>, String> {
+    let texts = row.get(column).unwrap_or_default().split(',').filter(|text| !text.is_empty());
+    texts.map(Version::parse).collect()
+}
+
+/// The query for the stored down sections of some migrations: version and text.
+#[must_use]
+pub fn downs(tables: &Tables, versions: &[&str]) -> String {
+    format!(
+        "SELECT m.version, m.down_sql FROM {} AS m WHERE m.\"set\" = {} AND m.version = ANY ({}) AND m.down_sql IS NOT NULL",
+        tables.table("migration"),
+        tables.set_literal(),
+        quote::text_array(versions.iter().copied())
+    )
 }
 
 fn action(text: &str) -> Result<Action, String> {

@@ -2,16 +2,29 @@
 
 use std::fmt::Write as _;
 
+use sha2::Digest as _;
+
 use super::Tables;
 use crate::{
     core::{
+        bundle::hexadecimal,
         desired::Action,
-        history::RunError,
-        migration::{Migration, TransactionMode, Version},
-        plan::prefix_hash,
+        history::{Recorded, RunError},
+        job::{ApprovedStep, Job, prefix_hash},
+        migration::{Direction, Migration, Section, TransactionMode, Version},
+        plan::Plan,
     },
     database::quote,
 };
+
+const NOW: &str = "pg_catalog.clock_timestamp()";
+/// The columns of a migration that say what it is.
+const COLUMNS: &str = "version, name, checksum, transactional, down_sql, down_checksum, depends, replaces";
+const ON_CONFLICT: &str = "ON CONFLICT (\"set\", version) DO UPDATE SET \"set\" = EXCLUDED.\"set\", name = EXCLUDED.name, \
+    state = EXCLUDED.state, checksum = EXCLUDED.checksum, transactional = EXCLUDED.transactional, down_sql = EXCLUDED.down_sql, \
+    down_checksum = EXCLUDED.down_checksum, depends = EXCLUDED.depends, replaces = EXCLUDED.replaces, \
+    batch = EXCLUDED.batch, applied_at = EXCLUDED.applied_at, duration_ms = EXCLUDED.duration_ms, \
+    applied_by = EXCLUDED.applied_by, run = EXCLUDED.run";
 
 /// What is the same for every row of one execution.
 #[derive(Debug, Clone)]
@@ -35,7 +48,7 @@ pub struct Writer {
 /// Which row of `dunlin.run` a write belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunRow {
-    /// A new one, of this kind (`apply`, `resume`, `accept-checksum`, `replace`).
+    /// A new one, of this kind (`apply`, `rollback`, `resume`, `accept-checksum`, `replace`, `baseline`).
     New(&'static str),
     /// One that is there: a run that is tried again, or goes on.
     Existing(i64),
@@ -64,46 +77,84 @@ pub struct Wrong {
 }
 
 impl Writer {
-    /// Writes the run and the migration's row in one statement, without a semicolon.
-    ///
-    /// `version` is the history's spelling; `statements_before` is when the run began: the transaction's start for a
-    /// transactional one, the row's own for others.
+    /// Writes the run and the migration's row in one statement, without a semicolon. A run began with its transaction, if
+    /// it has one.
     #[must_use]
-    pub fn record(
+    pub fn record(&self, job: &Job<'_>, run: RunRow, attempts: i64, outcome: Outcome<'_>) -> String {
+        match job.migration {
+            Some(migration) => self.record_up(migration, job, run, attempts, outcome),
+            None => self.record_down(job, run, attempts, outcome),
+        }
+    }
+
+    fn record_up(
         &self,
         migration: &Migration,
-        version: &str,
-        inputs: &str,
+        job: &Job<'_>,
         run: RunRow,
         attempts: i64,
         outcome: Outcome<'_>,
     ) -> String {
-        let (run_outcome, state, finished) = match outcome {
-            Outcome::Begun => ("running", "interrupted", "NULL"),
-            Outcome::Succeeded => ("succeeded", "applied", "pg_catalog.clock_timestamp()"),
-            Outcome::Failed(_) => ("failed", "failed", "pg_catalog.clock_timestamp()"),
-            Outcome::Interrupted(_) => ("interrupted", "interrupted", "pg_catalog.clock_timestamp()"),
-        };
-        let wrong = match outcome {
-            Outcome::Failed(wrong) | Outcome::Interrupted(wrong) => Some(wrong),
-            Outcome::Begun | Outcome::Succeeded => None,
+        let words = outcome.words();
+        let state = match outcome {
+            Outcome::Begun | Outcome::Interrupted(_) => "interrupted",
+            Outcome::Succeeded => "applied",
+            Outcome::Failed(_) => "failed",
         };
         let applied = matches!(outcome, Outcome::Succeeded);
+        let columns = self.columns(migration, job);
+        format!(
+            "WITH run AS ({run}){advance} INSERT INTO {table} AS m (\"set\", {names}, state, batch, applied_at, duration_ms, applied_by, run) \
+             VALUES ((SELECT run.\"set\" FROM run), {columns}, '{state}', {batch}, {applied_at}, (SELECT run.duration_ms FROM run), \
+             {applied_by}, (SELECT run.id FROM run)) {on_conflict} RETURNING m.run",
+            run = self.run(job, run, attempts, &words, outcome.wrong()),
+            advance = self.advance(job, outcome),
+            table = self.tables.table("migration"),
+            names = COLUMNS,
+            batch = if applied { self.batch } else { 0 },
+            applied_at = if applied { "pg_catalog.clock_timestamp()" } else { "NULL" },
+            applied_by = if applied { self.performed_by() } else { "NULL".to_owned() },
+            on_conflict = ON_CONFLICT,
+        )
+    }
+
+    /// A migration that is on its way down stays what it is until a statement that can't be rolled back has begun, or all of
+    /// it is undone.
+    fn record_down(&self, job: &Job<'_>, run: RunRow, attempts: i64, outcome: Outcome<'_>) -> String {
+        let row = self.run(job, run, attempts, &outcome.words(), outcome.wrong());
+        let table = self.tables.table("migration");
+        let set = self.tables.set_literal();
+        let version = quote::literal(job.version.as_str());
+        let state = match (outcome, job.mode) {
+            (Outcome::Succeeded, _) => {
+                return format!(
+                    "WITH run AS ({row}){advance}, replaced AS (UPDATE {table} SET \"set\" = (SELECT run.\"set\" FROM run), \
+                     state = 'rolled_back' WHERE \"set\" = {set} AND state = 'replaced' AND version = ANY ({replaced}) RETURNING version) \
+                     UPDATE {table} AS m SET \"set\" = (SELECT run.\"set\" FROM run), state = 'rolled_back', batch = {batch}, \
+                     applied_at = NULL, duration_ms = (SELECT run.duration_ms FROM run), applied_by = {by}, run = (SELECT run.id FROM run) \
+                     WHERE m.\"set\" = {set} AND m.version = {version} RETURNING m.run",
+                    advance = self.advance(job, outcome),
+                    replaced = quote::text_array(job.replaced.iter().map(Version::as_str)),
+                    batch = self.batch,
+                    by = self.performed_by(),
+                );
+            }
+            (_, TransactionMode::Transactional) => return format!("WITH run AS ({row}) SELECT run.id FROM run"),
+            (Outcome::Begun | Outcome::Interrupted(_), TransactionMode::NonTransactional) => "interrupted",
+            (Outcome::Failed(_), TransactionMode::NonTransactional) => "failed",
+        };
+        format!(
+            "WITH run AS ({row}) UPDATE {table} AS m SET \"set\" = (SELECT run.\"set\" FROM run), state = '{state}', \
+             run = (SELECT run.id FROM run) WHERE m.\"set\" = {set} AND m.version = {version} RETURNING m.run"
+        )
+    }
+
+    /// The columns of a migration that say what it is, as [`COLUMNS`] names them.
+    fn columns(&self, migration: &Migration, job: &Job<'_>) -> String {
         let down = migration.down.as_ref();
         format!(
-            "WITH run AS ({run}) INSERT INTO {migration_table} AS m (\"set\", version, name, state, checksum, transactional, \
-             down_sql, down_checksum, depends, replaces, batch, applied_at, duration_ms, applied_by, run) \
-             VALUES ((SELECT run.\"set\" FROM run), {version}, {name}, '{state}', {checksum}, {transactional}, {down_sql}, \
-             {down_checksum}, {depends}, {replaces}, {batch}, {applied_at}, (SELECT run.duration_ms FROM run), {applied_by}, \
-             (SELECT run.id FROM run)) \
-             ON CONFLICT (\"set\", version) DO UPDATE SET \"set\" = EXCLUDED.\"set\", name = EXCLUDED.name, state = EXCLUDED.state, \
-             checksum = EXCLUDED.checksum, transactional = EXCLUDED.transactional, down_sql = EXCLUDED.down_sql, \
-             down_checksum = EXCLUDED.down_checksum, depends = EXCLUDED.depends, replaces = EXCLUDED.replaces, \
-             batch = EXCLUDED.batch, applied_at = EXCLUDED.applied_at, duration_ms = EXCLUDED.duration_ms, \
-             applied_by = EXCLUDED.applied_by, run = EXCLUDED.run RETURNING m.run",
-            run = self.run(migration, version, inputs, run, attempts, run_outcome, finished, wrong),
-            migration_table = self.tables.table("migration"),
-            version = quote::literal(version),
+            "{version}, {name}, {checksum}, {transactional}, {down_sql}, {down_checksum}, {depends}, {replaces}",
+            version = quote::literal(job.version.as_str()),
             name = quote::literal(&migration.name),
             checksum = quote::literal(migration.up.checksum.as_str()),
             transactional = migration.mode == TransactionMode::Transactional,
@@ -111,37 +162,40 @@ impl Writer {
             down_checksum = quote::optional(down.map(|down| down.checksum.as_str())),
             depends = quote::text_array(migration.depends.iter().map(Version::as_str)),
             replaces = quote::text_array(migration.replaces.iter().map(Version::as_str)),
-            batch = if applied { self.batch } else { 0 },
-            applied_at = if applied { "pg_catalog.clock_timestamp()" } else { "NULL" },
-            applied_by = if applied { self.performed_by() } else { "NULL".to_owned() },
+        )
+    }
+
+    /// Moves the approved plan on in which this step stands: what is left of it is approved, and at its end nothing.
+    fn advance(&self, job: &Job<'_>, outcome: Outcome<'_>) -> String {
+        let Some(ApprovedStep { plan, rest }) = job.approved.as_ref().filter(|_| matches!(outcome, Outcome::Succeeded))
+        else {
+            return String::new();
+        };
+        let (rest, spent) = match rest {
+            Some(rest) => (quote::literal(rest), "NULL"),
+            None => ("''".to_owned(), "pg_catalog.clock_timestamp()"),
+        };
+        format!(
+            ", advance AS (UPDATE {table} SET \"set\" = (SELECT run.\"set\" FROM run), rest = {rest}, spent_at = {spent} \
+             WHERE id = {plan} RETURNING id)",
+            table = self.tables.table("plan"),
         )
     }
 
     /// Writes that a transactional run was lost to something transient, without a semicolon: the run alone.
     #[must_use]
-    pub fn retrying(
-        &self,
-        migration: &Migration,
-        version: &str,
-        inputs: &str,
-        run: RunRow,
-        attempts: i64,
-        wrong: &Wrong,
-    ) -> String {
-        let run = self.run(migration, version, inputs, run, attempts, "retrying", "NULL", Some(wrong));
+    pub fn retrying(&self, job: &Job<'_>, run: RunRow, attempts: i64, wrong: &Wrong) -> String {
+        let run = self.run(job, run, attempts, &("retrying", "NULL"), Some(wrong));
         format!("WITH run AS ({run}) SELECT run.id FROM run")
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the columns of one row")]
+    /// `words` are the outcome, and when the run ended, as SQL.
     fn run(
         &self,
-        migration: &Migration,
-        version: &str,
-        inputs: &str,
+        job: &Job<'_>,
         run: RunRow,
         attempts: i64,
-        outcome: &str,
-        finished: &str,
+        (outcome, finished): &(&str, &str),
         wrong: Option<&Wrong>,
     ) -> String {
         let table = self.tables.table("run");
@@ -153,7 +207,7 @@ impl Writer {
         let statement = quote::number(error.and_then(|error| error.statement));
         let line = quote::number(error.and_then(|error| error.line));
         let column = quote::number(error.and_then(|error| error.column));
-        let inputs = quote::literal(inputs);
+        let inputs = quote::literal(&job.inputs);
         let plan_digest = quote::optional(self.plan_digest.as_ref());
         let source_digest = quote::literal(&self.source_digest);
         let generation = quote::number(self.generation);
@@ -162,19 +216,25 @@ impl Writer {
         match run {
             RunRow::New(kind) => format!(
                 "INSERT INTO {table} (\"set\", version, name, direction, kind, started_at, finished_at, outcome, attempts, checksum, \
-                 plan_digest, source_digest, generation, error, sqlstate, detail, statement, error_line, error_column, performed_by) \
-                 VALUES ({claim}, {version}, {name}, 'up', '{kind}', pg_catalog.transaction_timestamp(), {finished}, '{outcome}', \
-                 {attempts}, {inputs}, {plan_digest}, {source_digest}, {generation}, {message}, {sqlstate}, {detail}, {statement}, \
+                 batch, plan_digest, source_digest, generation, error, sqlstate, detail, statement, error_line, error_column, performed_by) \
+                 VALUES ({claim}, {version}, {name}, '{direction}', '{kind}', pg_catalog.transaction_timestamp(), {finished}, '{outcome}', \
+                 {attempts}, {inputs}, {batch}, {plan_digest}, {source_digest}, {generation}, {message}, {sqlstate}, {detail}, {statement}, \
                  {line}, {column}, {by}) {returning}",
-                version = quote::literal(version),
-                name = quote::literal(&migration.name),
+                version = quote::literal(job.version.as_str()),
+                name = quote::literal(&job.name),
+                direction = match job.direction {
+                    Direction::Up => "up",
+                    Direction::Down => "down",
+                },
+                batch = self.batch,
                 by = self.performed_by(),
             ),
             RunRow::Existing(id) => format!(
                 "UPDATE {table} SET \"set\" = {claim}, finished_at = {finished}, outcome = '{outcome}', attempts = {attempts}, \
-                 checksum = {inputs}, plan_digest = {plan_digest}, source_digest = {source_digest}, generation = {generation}, \
+                 checksum = {inputs}, batch = {batch}, plan_digest = {plan_digest}, source_digest = {source_digest}, generation = {generation}, \
                  error = {message}, sqlstate = {sqlstate}, detail = {detail}, statement = {statement}, error_line = {line}, \
-                 error_column = {column} WHERE id = {id} {returning}"
+                 error_column = {column} WHERE id = {id} {returning}",
+                batch = self.batch,
             ),
         }
     }
@@ -183,15 +243,13 @@ impl Writer {
     #[must_use]
     pub fn statement(
         &self,
-        migration: &Migration,
+        job: &Job<'_>,
         run: i64,
         index: usize,
         state: &str,
         backend: &Backend,
         before: Option<&str>,
     ) -> String {
-        let script = &migration.up.script;
-        let text = &migration.up.text;
         let finished = if state == "intent" { "NULL" } else { "pg_catalog.clock_timestamp()" };
         format!(
             "INSERT INTO {table} AS s (run, ordinal, \"set\", sha256, prefix_sha256, state, backend_pid, backend_start, before, started_at, finished_at) \
@@ -202,8 +260,8 @@ impl Writer {
             table = self.tables.table("statement"),
             ordinal = index + 1,
             claim = self.tables.claim(&self.token),
-            sha256 = quote::literal(&statement_hash(text, script, index)),
-            prefix = quote::literal(&prefix_hash(text, script, index + 1)),
+            sha256 = quote::literal(&statement_hash(&job.section, index)),
+            prefix = quote::literal(&prefix_hash(&job.section, index + 1)),
             pid = backend.pid,
             start = quote::literal(&backend.start),
             before = quote::optional(before),
@@ -222,69 +280,140 @@ impl Writer {
         )
     }
 
-    /// Writes what a person decided about a run, and what follows from it for the migration; statements end in a semicolon.
+    /// Writes what a person decided about a run, and what follows from it for the migration and for those that it stands
+    /// for; statements end in a semicolon.
     #[must_use]
-    pub fn resolve(&self, version: &str, run: i64, action: Action, said: &str) -> String {
+    pub fn resolve(&self, version: &Version, run: i64, action: Action, said: &str, replaced: &[Version]) -> String {
+        let claim = self.tables.claim(&self.token);
         let mut sql = format!(
             "UPDATE {table} SET \"set\" = {claim}, outcome = CASE outcome WHEN 'running' THEN 'interrupted' ELSE outcome END, \
              resolution = '{action:?}', resolved_by = {by}, \
              resolved_at = pg_catalog.clock_timestamp() WHERE id = {run};",
             table = self.tables.table("run"),
-            claim = self.tables.claim(&self.token),
             by = quote::literal(&format!("{said} of {}", self.by)),
         );
         let state = match action {
-            Action::MarkApplied => "state = 'applied', applied_at = pg_catalog.clock_timestamp(), ",
-            Action::MarkRolledBack => "state = 'rolled_back', applied_at = NULL, ",
+            Action::MarkApplied => {
+                let batch = self.batch;
+                format!(
+                    "state = 'applied', applied_at = COALESCE(applied_at, {NOW}), batch = CASE batch WHEN 0 THEN {batch} ELSE batch END, "
+                )
+            }
+            Action::MarkRolledBack => "state = 'rolled_back', applied_at = NULL, ".to_owned(),
             Action::Retry | Action::Resume | Action::AcceptChecksum => return sql,
         };
+        let table = self.tables.table("migration");
+        let set = self.tables.set_literal();
         let _ = write!(
             sql,
             "UPDATE {table} SET {state}applied_by = {by}, \"set\" = {claim} WHERE \"set\" = {set} AND version = {version};",
-            table = self.tables.table("migration"),
             by = self.performed_by(),
+            version = quote::literal(version.as_str()),
+        );
+        if action == Action::MarkRolledBack && !replaced.is_empty() {
+            sql.push_str(&self.turn(replaced, "rolled_back"));
+        }
+        sql
+    }
+
+    /// Gives migrations that were replaced another state.
+    fn turn(&self, replaced: &[Version], state: &str) -> String {
+        format!(
+            "UPDATE {table} SET \"set\" = {claim}, state = '{state}' WHERE \"set\" = {set} AND state = 'replaced' AND version = ANY ({replaced});",
+            table = self.tables.table("migration"),
             claim = self.tables.claim(&self.token),
             set = self.tables.set_literal(),
-            version = quote::literal(version),
-        );
-        sql
+            replaced = quote::text_array(replaced.iter().map(Version::as_str)),
+        )
+    }
+
+    /// A run that nothing ran for.
+    fn noted(&self, job: &Job<'_>, kind: &'static str) -> String {
+        self.run(job, RunRow::New(kind), 1, &("succeeded", NOW), None)
     }
 
     /// Accepts an edited file: a run of its own, so that a resolution left in Git is used up by it.
     #[must_use]
-    pub fn accept_checksum(&self, migration: &Migration, version: &str, inputs: &str) -> String {
-        let run = self.run(
-            migration,
-            version,
-            inputs,
-            RunRow::New("accept-checksum"),
-            1,
-            "succeeded",
-            "pg_catalog.clock_timestamp()",
-            None,
-        );
+    pub fn accept_checksum(&self, migration: &Migration, job: &Job<'_>) -> String {
         format!(
             "WITH run AS ({run}) UPDATE {table} SET \"set\" = (SELECT run.\"set\" FROM run), checksum = {checksum}, name = {name}, \
              run = (SELECT run.id FROM run) WHERE \"set\" = {set} AND version = {version};",
+            run = self.noted(job, "accept-checksum"),
             table = self.tables.table("migration"),
             checksum = quote::literal(migration.up.checksum.as_str()),
             name = quote::literal(&migration.name),
             set = self.tables.set_literal(),
-            version = quote::literal(version),
+            version = quote::literal(job.version.as_str()),
         )
     }
 
     /// Records a migration whose work others have done, and that they (`replaced`, as the history spells them) are
     /// replaced by it.
     #[must_use]
-    pub fn replace(&self, migration: &Migration, version: &str, replaced: &[Version], inputs: &str) -> String {
-        let record = self.record(migration, version, inputs, RunRow::New("replace"), 1, Outcome::Succeeded);
+    pub fn replace(&self, job: &Job<'_>, replaced: &[Version]) -> String {
         format!(
             "{record}; UPDATE {table} SET \"set\" = {claim}, state = 'replaced' WHERE \"set\" = {set} AND version = ANY ({replaced});",
+            record = self.record(job, RunRow::New("replace"), 1, Outcome::Succeeded),
             table = self.tables.table("migration"),
             claim = self.tables.claim(&self.token),
             set = self.tables.set_literal(),
             replaced = quote::text_array(replaced.iter().map(Version::as_str)),
+        )
+    }
+
+    /// Records that those count again which this migration stood for, and itself as undone.
+    #[must_use]
+    pub fn restore(&self, row: &Recorded, replaced: &[Version]) -> String {
+        format!(
+            "WITH run AS (INSERT INTO {run} (\"set\", version, name, direction, kind, started_at, finished_at, outcome, checksum, batch, \
+             source_digest, generation, performed_by) VALUES ({claim}, {version}, {name}, 'down', 'restore', {NOW}, {NOW}, 'succeeded', \
+             {checksum}, {batch}, {source_digest}, {generation}, {by}) RETURNING id, \"set\") \
+             UPDATE {table} SET \"set\" = (SELECT run.\"set\" FROM run), state = 'rolled_back', applied_at = NULL, batch = {batch}, \
+             run = (SELECT run.id FROM run) WHERE \"set\" = {set} AND version = {version};{turn}",
+            run = self.tables.table("run"),
+            claim = self.tables.claim(&self.token),
+            version = quote::literal(row.version.as_str()),
+            name = quote::literal(&row.name),
+            checksum = quote::literal(row.checksum.as_str()),
+            batch = self.batch,
+            source_digest = quote::literal(&self.source_digest),
+            generation = quote::number(self.generation),
+            by = self.performed_by(),
+            table = self.tables.table("migration"),
+            set = self.tables.set_literal(),
+            turn = self.turn(replaced, "applied"),
+        )
+    }
+
+    /// Records a migration as applied on a person's word, without running it.
+    #[must_use]
+    pub fn stamp(&self, migration: &Migration, job: &Job<'_>) -> String {
+        format!(
+            "WITH run AS ({run}) INSERT INTO {table} AS m (\"set\", {COLUMNS}, state, batch, applied_at, duration_ms, applied_by, run) \
+             VALUES ((SELECT run.\"set\" FROM run), {columns}, 'stamped', {batch}, NULL, 0, {by}, (SELECT run.id FROM run)) {ON_CONFLICT};",
+            run = self.noted(job, "baseline"),
+            table = self.tables.table("migration"),
+            columns = self.columns(migration, job),
+            batch = self.batch,
+            by = self.performed_by(),
+        )
+    }
+
+    /// Writes down a plan that waits for a person, or that one has approved.
+    #[must_use]
+    pub fn offer(&self, plan: &Plan, approved_by: Option<&str>) -> String {
+        let by = approved_by.map(|by| format!("{by} of {}", self.by));
+        let at = if by.is_some() { NOW } else { "NULL" };
+        format!(
+            "INSERT INTO {table} AS p (\"set\", digest, rest, steps, offered_at, approved_at, approved_by) \
+             VALUES ({claim}, {digest}, {digest}, {steps}, {NOW}, {at}, {by}) \
+             ON CONFLICT (\"set\", digest) WHERE spent_at IS NULL DO UPDATE SET \"set\" = EXCLUDED.\"set\", rest = EXCLUDED.rest, \
+             approved_at = COALESCE(EXCLUDED.approved_at, p.approved_at), approved_by = COALESCE(EXCLUDED.approved_by, p.approved_by);",
+            table = self.tables.table("plan"),
+            claim = self.tables.claim(&self.token),
+            digest = quote::literal(&plan.digest().to_string()),
+            steps = quote::literal(&plan.in_words()),
+            by = quote::optional(by.as_ref()),
         )
     }
 
@@ -317,10 +446,28 @@ pub struct Backend {
     pub start: String,
 }
 
-fn statement_hash(text: &str, script: &crate::core::sql::Script, index: usize) -> String {
-    use sha2::Digest as _;
-    let statement = &script.statements[index];
+fn statement_hash(section: &Section, index: usize) -> String {
+    let statement = &section.script.statements[index];
     let mut hash = sha2::Sha256::new();
-    hash.update(text[statement.span.clone()].replace("\r\n", "\n"));
-    crate::core::bundle::hexadecimal(&hash.finalize())
+    hash.update(section.text[statement.span.clone()].replace("\r\n", "\n"));
+    hexadecimal(&hash.finalize())
+}
+
+impl<'a> Outcome<'a> {
+    /// `dunlin.run.outcome`, and when the run ended, as SQL.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Begun => ("running", "NULL"),
+            Self::Succeeded => ("succeeded", NOW),
+            Self::Failed(_) => ("failed", NOW),
+            Self::Interrupted(_) => ("interrupted", NOW),
+        }
+    }
+
+    fn wrong(self) -> Option<&'a Wrong> {
+        match self {
+            Self::Failed(wrong) | Self::Interrupted(wrong) => Some(wrong),
+            Self::Begun | Self::Succeeded => None,
+        }
+    }
 }

@@ -6,8 +6,8 @@ use dunlin::{
     core::{
         bundle::{Bundle, BundleFile},
         desired::{
-            Action, Desired, HistoryLocation, OnChecksumDrift, OnMissing, OutOfOrder, Owner, Policy, Resolution,
-            SessionSettings, TransactionScope,
+            Action, Approval, Desired, HistoryLocation, OnChecksumDrift, OnMissing, OutOfOrder, Owner, Policy,
+            Resolution, Rollback, SessionSettings, Target, TransactionScope,
         },
         format::{self, Format},
         history::History,
@@ -200,8 +200,10 @@ fn desired() -> Desired {
             schema: "dunlin".to_owned(),
             set: "shop".to_owned(),
             lock_id: None,
+            baseline: None,
             take_over: None,
         },
+        target: Target::Latest,
         session: SessionSettings {
             role: None,
             search_path: Vec::new(),
@@ -210,11 +212,13 @@ fn desired() -> Desired {
             lock_retries: 10,
         },
         policy: Policy {
+            rollback: Rollback::Deny,
             out_of_order: OutOfOrder::Deny,
             on_checksum_drift: OnChecksumDrift::Block,
             on_missing: OnMissing::Block,
             transaction: TransactionScope::PerMigration,
         },
+        approval: Approval::default(),
         resolutions: Vec::new(),
         interval: Duration::from_mins(10),
     }

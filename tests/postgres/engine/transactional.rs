@@ -16,7 +16,7 @@ async fn pending_migrations_run_in_order_and_only_once() {
     let fixture = Fixture::new().await;
     let ran = fixture.apply(&[SEED, USERS]).await;
     ran.is_up_to_date();
-    assert_eq!(ran.report.applied.iter().map(ToString::to_string).collect::<Vec<_>>(), ["001", "002"]);
+    assert_eq!(ran.report.applied.iter().map(|(version, _)| version.to_string()).collect::<Vec<_>>(), ["001", "002"]);
     let again = fixture.apply(&[USERS, SEED]).await;
     again.is_up_to_date();
     assert!(again.report.applied.is_empty());

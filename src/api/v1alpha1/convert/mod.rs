@@ -18,7 +18,7 @@ use super::{
     spec::{MigrationSet, MigrationSetSpec},
 };
 use crate::core::{
-    desired::{Desired, Owner, SessionSettings},
+    desired::{Desired, OnMissing, Owner, SessionSettings},
     reference::{DatabaseRef, SourceRef},
 };
 use problems::Problems;
@@ -26,6 +26,9 @@ pub use problems::{InvalidSpec, Problem};
 
 /// The annotation that approves a plan by its digest.
 pub const APPROVED_PLAN_ANNOTATION: &str = "dunlin.dev/approved-plan";
+
+/// The annotation that names the recorded owner from whom a history is taken over: `<namespace>/<name>`.
+pub const TAKE_OVER_ANNOTATION: &str = "dunlin.dev/take-over";
 
 /// The annotation that decides about a run: `<run>=<action>`.
 pub const RESOLVE_ANNOTATION: &str = "dunlin.dev/resolve";
@@ -81,17 +84,22 @@ pub fn parse(set: &MigrationSet) -> Result<Parsed, InvalidSpec> {
 
     let (database, role, search_path) = references::read_database(database);
     let (source, digest, format) = references::read_source(source, &mut problems);
-    let history = policy::read_history(history, &owner.name, &mut problems);
-    if target != "latest" {
-        problems.add("spec.target", format!("{target:?} is not supported yet: only latest is"));
-    }
+    let history = policy::read_history(history, set, &mut problems);
+    let target = policy::read_target(target, &mut problems);
     let (policy, patience) = policy::read_policy(policy, &mut problems);
-    policy::read_approval(approval, &mut problems);
+    if policy.on_missing == OnMissing::Rollback
+        && digest.is_none()
+        && source.as_ref().is_some_and(SourceRef::may_be_several)
+    {
+        problems.add(
+            "spec.policy.onMissing",
+            "Rollback with several ConfigMaps or a selector needs spec.source.digest, so that a ConfigMap that is late doesn't count as \
+             migrations that are gone",
+        );
+    }
+    let approval = policy::read_approval(approval, set, &mut problems);
     let mut resolutions = resolutions::read_resolutions(resolutions, &mut problems);
     resolutions.extend(resolutions::read_annotation(set, &mut problems));
-    if set.annotations().contains_key(APPROVED_PLAN_ANNOTATION) {
-        problems.add(format!("metadata.annotations[{APPROVED_PLAN_ANNOTATION}]"), "is not supported yet: remove it");
-    }
     for index in 0..variables.len() {
         problems.add(format!("spec.variables[{index}]"), "variables are not supported yet: remove it");
     }
@@ -115,6 +123,7 @@ pub fn parse(set: &MigrationSet) -> Result<Parsed, InvalidSpec> {
                 digest,
                 format,
                 history,
+                target,
                 session: SessionSettings {
                     role,
                     search_path,
@@ -123,6 +132,7 @@ pub fn parse(set: &MigrationSet) -> Result<Parsed, InvalidSpec> {
                     lock_retries: patience.lock_retries,
                 },
                 policy,
+                approval,
                 resolutions,
                 interval,
             },

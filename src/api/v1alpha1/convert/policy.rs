@@ -1,4 +1,6 @@
-//! `spec.history`, `spec.policy`, `spec.approval` and `spec.hooks`: what is allowed, and what isn't honoured yet.
+//! `spec.history`, `spec.target`, `spec.policy`, `spec.approval` and `spec.hooks`: what is allowed, and what isn't honoured yet.
+
+use kube::ResourceExt;
 
 use super::{
     super::{
@@ -6,29 +8,70 @@ use super::{
         extras::Hooks,
         history::HistorySpec,
         policy::{
-            Approval, ApprovalRequired, OnChecksumDriftPolicy, OnMissingPolicy, OnSchemaDriftPolicy, OutOfOrderPolicy,
-            PolicySpec, RollbackPolicy, TransactionPolicy,
+            Approval as ApprovalSpec, ApprovalRequired as ApprovalRequiredSpec, OnChecksumDriftPolicy, OnMissingPolicy,
+            OnSchemaDriftPolicy, OutOfOrderPolicy, PolicySpec, RollbackPolicy, TransactionPolicy,
         },
+        spec::MigrationSet,
     },
+    APPROVED_PLAN_ANNOTATION, TAKE_OVER_ANNOTATION,
     problems::Problems,
 };
-use crate::core::desired::{HistoryLocation, OnChecksumDrift, OnMissing, OutOfOrder, Owner, Policy, TransactionScope};
+use crate::core::{
+    bundle::Digest,
+    desired::{
+        Approval, ApprovalRequired, GivenApproval, HistoryLocation, OnChecksumDrift, OnMissing, OutOfOrder, Owner,
+        Policy, Reference, Rollback, TakeOver, Target, TransactionScope,
+    },
+    migration::Version,
+};
 
-pub(super) fn read_history(history: &HistorySpec, name: &str, problems: &mut Problems) -> HistoryLocation {
-    let HistorySpec { schema, set, lock_id, baseline, take_over, adopt } = history;
-    if baseline.is_some() {
-        problems.add("spec.history.baseline", "is not supported yet: remove it");
-    }
+pub(super) fn read_history(history: &HistorySpec, set: &MigrationSet, problems: &mut Problems) -> HistoryLocation {
+    let HistorySpec { schema, set: key, lock_id, baseline, take_over, adopt } = history;
+    let baseline = baseline.as_ref().and_then(|text| problems.take("spec.history.baseline", read_reference(text)));
     if adopt.is_some() {
         problems.add("spec.history.adopt", "is not supported yet: remove it");
     }
-    let take_over = take_over.as_ref().and_then(|owner| problems.take("spec.history.takeOver", read_owner(owner)));
     HistoryLocation {
         schema: schema.clone(),
-        set: set.clone().unwrap_or_else(|| name.to_owned()),
+        set: key.clone().unwrap_or_else(|| set.name_any()),
         lock_id: *lock_id,
-        take_over,
+        baseline,
+        take_over: read_take_over(take_over.as_deref(), set, problems),
     }
+}
+
+/// The spec speaks first: an annotation is for who acts beside it.
+fn read_take_over(text: Option<&str>, set: &MigrationSet, problems: &mut Problems) -> Option<TakeOver> {
+    let said = |text: &str, path: &str, by: String, problems: &mut Problems| {
+        problems.take(path, read_owner(text)).map(|from| TakeOver { from, by })
+    };
+    let annotated = set.annotations().get(TAKE_OVER_ANNOTATION).and_then(|text| {
+        let path = format!("metadata.annotations[{TAKE_OVER_ANNOTATION}]");
+        said(text, &path, format!("annotation {TAKE_OVER_ANNOTATION}"), problems)
+    });
+    let spec = text.and_then(|text| said(text, "spec.history.takeOver", "spec.history.takeOver".to_owned(), problems));
+    spec.or(annotated)
+}
+
+fn read_reference(text: &str) -> Result<Reference, String> {
+    Version::parse_reference(text)
+        .map(|(version, name)| Reference { version, name: name.map(str::to_owned) })
+        .map_err(|why| format!("{why}, also with _ and a name behind it"))
+}
+
+pub(super) fn read_target(text: &str, problems: &mut Problems) -> Target {
+    let read = match (text, text.strip_prefix("batch:")) {
+        ("latest", _) => Ok(Target::Latest),
+        ("none", _) => Ok(Target::None),
+        (_, Some(batch)) => batch
+            .parse::<u32>()
+            .map(|batch| Target::Batch(batch.into()))
+            .map_err(|_| format!("{text:?} names no batch: write batch: and a number, as status.recent shows it")),
+        (_, None) => {
+            read_reference(text).map(Target::Version).map_err(|why| format!("is latest, none or a version: {why}"))
+        }
+    };
+    problems.take("spec.target", read).unwrap_or(Target::Latest)
 }
 
 fn read_owner(text: &str) -> Result<Owner, String> {
@@ -60,10 +103,10 @@ pub(super) fn read_policy(policy: &PolicySpec, problems: &mut Problems) -> (Poli
         statement_timeout,
         lock_retries,
     } = policy;
-    match rollback {
-        RollbackPolicy::Deny => {}
-        RollbackPolicy::Allow => problems.add("spec.policy.rollback", "Allow is not supported yet: only Deny is"),
-    }
+    let rollback = match rollback {
+        RollbackPolicy::Deny => Rollback::Deny,
+        RollbackPolicy::Allow => Rollback::Allow,
+    };
     let out_of_order = match out_of_order {
         OutOfOrderPolicy::Deny => OutOfOrder::Deny,
         OutOfOrderPolicy::Allow => OutOfOrder::Allow,
@@ -75,10 +118,7 @@ pub(super) fn read_policy(policy: &PolicySpec, problems: &mut Problems) -> (Poli
     let on_missing = match on_missing {
         OnMissingPolicy::Block => OnMissing::Block,
         OnMissingPolicy::Ignore => OnMissing::Ignore,
-        OnMissingPolicy::Rollback => {
-            problems.add("spec.policy.onMissing", "Rollback is not supported yet: Block and Ignore are");
-            OnMissing::Block
-        }
+        OnMissingPolicy::Rollback => OnMissing::Rollback,
     };
     match on_schema_drift {
         OnSchemaDriftPolicy::Ignore | OnSchemaDriftPolicy::Report => {}
@@ -101,7 +141,7 @@ pub(super) fn read_policy(policy: &PolicySpec, problems: &mut Problems) -> (Poli
             0
         }),
     };
-    (Policy { out_of_order, on_checksum_drift, on_missing, transaction }, patience)
+    (Policy { rollback, out_of_order, on_checksum_drift, on_missing, transaction }, patience)
 }
 
 /// PostgreSQL counts time-outs in milliseconds, in 31 bits.
@@ -114,17 +154,26 @@ fn read_millis(path: &str, text: &str, problems: &mut Problems) -> u64 {
     millis
 }
 
-pub(super) fn read_approval(approval: &Approval, problems: &mut Problems) {
-    let Approval { required, plan } = approval;
-    match required {
-        ApprovalRequired::Never => {}
-        ApprovalRequired::Destructive | ApprovalRequired::Always => {
-            problems.add("spec.approval.required", format!("{required:?} is not supported yet: only Never is"));
+pub(super) fn read_approval(approval: &ApprovalSpec, set: &MigrationSet, problems: &mut Problems) -> Approval {
+    let ApprovalSpec { required, plan } = approval;
+    let required = match required {
+        ApprovalRequiredSpec::Never => ApprovalRequired::Never,
+        ApprovalRequiredSpec::Destructive => ApprovalRequired::Destructive,
+        ApprovalRequiredSpec::Always => ApprovalRequired::Always,
+    };
+    let spec = plan.as_ref().map(|plan| (plan, "spec.approval.plan".to_owned(), "spec.approval.plan".to_owned()));
+    let annotation = set.annotations().get(APPROVED_PLAN_ANNOTATION).map(|plan| {
+        let path = format!("metadata.annotations[{APPROVED_PLAN_ANNOTATION}]");
+        (plan, path, format!("annotation {APPROVED_PLAN_ANNOTATION}"))
+    });
+    let mut given = Vec::new();
+    for (plan, path, by) in spec.into_iter().chain(annotation) {
+        match plan.parse::<Digest>() {
+            Ok(digest) => given.push(GivenApproval { plan: digest.to_string(), by }),
+            Err(why) => problems.add(path, format!("{why}; status.plan.digest shows the plan's")),
         }
     }
-    if plan.is_some() {
-        problems.add("spec.approval.plan", "is not supported yet: remove it");
-    }
+    Approval { required, given }
 }
 
 pub(super) fn refuse_hooks(hooks: &Hooks, problems: &mut Problems) {

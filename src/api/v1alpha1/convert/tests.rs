@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::core::{
-    desired::{Action, HistoryLocation, OnChecksumDrift, OnMissing, OutOfOrder, Policy, Resolution, TransactionScope},
+    desired::{
+        Action, Approval, ApprovalRequired, GivenApproval, HistoryLocation, OnChecksumDrift, OnMissing, OutOfOrder,
+        Policy, Reference, Resolution, Rollback, TakeOver, Target, TransactionScope,
+    },
     format::Format,
     migration::Version,
     outcome::{Failure, Reason},
@@ -45,7 +48,14 @@ fn the_least_that_a_set_says_comes_to_the_defaults() {
             suspend: false,
             digest: None,
             format: Format::Auto,
-            history: HistoryLocation { schema: "dunlin".into(), set: "till".into(), lock_id: None, take_over: None },
+            history: HistoryLocation {
+                schema: "dunlin".into(),
+                set: "till".into(),
+                lock_id: None,
+                baseline: None,
+                take_over: None,
+            },
+            target: Target::Latest,
             session: SessionSettings {
                 role: None,
                 search_path: Vec::new(),
@@ -54,11 +64,13 @@ fn the_least_that_a_set_says_comes_to_the_defaults() {
                 lock_retries: 10,
             },
             policy: Policy {
+                rollback: Rollback::Deny,
                 out_of_order: OutOfOrder::Deny,
                 on_checksum_drift: OnChecksumDrift::Block,
                 on_missing: OnMissing::Block,
                 transaction: TransactionScope::PerMigration,
             },
+            approval: Approval::default(),
             resolutions: Vec::new(),
             interval: Duration::from_mins(10),
         },
@@ -96,7 +108,11 @@ fn everything_that_works_arrives() {
             schema: "mine".into(),
             set: "shop".into(),
             lock_id: Some(-3),
-            take_over: Some(Owner { namespace: "old-ns".into(), name: "shop".into() }),
+            baseline: None,
+            take_over: Some(TakeOver {
+                from: Owner { namespace: "old-ns".into(), name: "shop".into() },
+                by: "spec.history.takeOver".into(),
+            }),
         }
     );
     assert_eq!(
@@ -112,6 +128,7 @@ fn everything_that_works_arrives() {
     assert_eq!(
         desired.policy,
         Policy {
+            rollback: Rollback::Deny,
             out_of_order: OutOfOrder::Allow,
             on_checksum_drift: OnChecksumDrift::Report,
             on_missing: OnMissing::Ignore,
@@ -161,21 +178,12 @@ fn a_direct_secret_takes_the_place_of_the_other_with_its_own_keys() {
 
 #[test]
 fn what_is_not_supported_yet_is_refused_by_its_field_and_never_ignored() {
-    let digest = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
     let table = [
         (json!({"source": {"configMaps": [{"name": "a"}], "format": "Goose"}}), "spec.source.format"),
         (json!({"source": {"configMaps": [{"name": "a"}], "format": "Drizzle"}}), "spec.source.format"),
-        (json!({"history": {"baseline": "003"}}), "spec.history.baseline"),
         (json!({"history": {"adopt": {"from": "Flyway"}}}), "spec.history.adopt"),
-        (json!({"target": "none"}), "spec.target"),
-        (json!({"target": "003"}), "spec.target"),
-        (json!({"policy": {"rollback": "Allow"}}), "spec.policy.rollback"),
-        (json!({"policy": {"onMissing": "Rollback"}}), "spec.policy.onMissing"),
         (json!({"policy": {"onSchemaDrift": "Block"}}), "spec.policy.onSchemaDrift"),
         (json!({"policy": {"schemaDriftIgnore": ["table public.x"]}}), "spec.policy.schemaDriftIgnore"),
-        (json!({"approval": {"required": "Destructive"}}), "spec.approval.required"),
-        (json!({"approval": {"required": "Always"}}), "spec.approval.required"),
-        (json!({"approval": {"plan": digest}}), "spec.approval.plan"),
         (json!({"variables": [{"name": "tenant", "value": "x"}]}), "spec.variables[0]"),
         (json!({"seeds": {"configMaps": [{"name": "seeds"}]}}), "spec.seeds"),
         (json!({"hooks": {"preApply": [{"sql": "SELECT 1"}]}}), "spec.hooks.preApply[0]"),
@@ -197,7 +205,7 @@ fn everything_that_is_wrong_is_said_at_once_in_the_order_of_the_fields() {
     let spec = json!({
         "source": {"configMaps": []},
         "history": {"takeOver": "nobody"},
-        "target": "none",
+        "target": "batch:x",
         "policy": {"lockTimeout": "soon", "statementTimeout": "600h", "lockRetries": -1},
         "interval": "999ms",
     });
@@ -207,7 +215,7 @@ fn everything_that_is_wrong_is_said_at_once_in_the_order_of_the_fields() {
     let expected = [
         "spec.source: name exactly one kind of source: configMaps or configMapSelector",
         "spec.history.takeOver: \"nobody\" names no owner: write namespace/name, as the message of Conflict does",
-        "spec.target: \"none\" is not supported yet: only latest is",
+        "spec.target: \"batch:x\" names no batch: write batch: and a number, as status.recent shows it",
         "spec.policy.lockTimeout: \"soon\" is no duration: write one such as 10m, 1h30m, 3s or 500ms",
         "spec.policy.statementTimeout: \"600h\" is longer than PostgreSQL can count: write at most 576h",
         "spec.policy.lockRetries: is below 0",
@@ -270,7 +278,7 @@ fn a_selector_that_says_nothing_or_nonsense_is_refused() {
 
 #[test]
 fn what_a_set_refers_to_is_known_even_if_its_spec_is_refused() {
-    let set = set(&json!({"target": "none", "seeds": {"configMaps": [{"name": "seeds"}]}}));
+    let set = set(&json!({"target": "batch:x", "seeds": {"configMaps": [{"name": "seeds"}]}}));
     assert!(parse(&set).is_err());
     assert_eq!(set.source_ref(), Some(SourceRef::ConfigMaps(vec!["files".into()])));
     assert_eq!(set.database_ref().secret, "db");
@@ -309,18 +317,85 @@ fn an_annotation_that_decides_nothing_is_refused_by_its_name() {
     }
 }
 
-/// Approvals don't work yet: whoever gives one by kubectl is told so, as whoever writes it into the spec.
+const DIGEST: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
 #[test]
-fn an_approval_by_annotation_is_refused_until_approvals_work() {
-    for text in ["sha256:0000000000000000000000000000000000000000000000000000000000000000", ""] {
-        let invalid = parse(&annotated(&json!({}), &json!({APPROVED_PLAN_ANNOTATION: text})))
-            .expect_err("it must not be ignored in silence");
-        assert_eq!(
-            invalid.to_string(),
-            "metadata.annotations[dunlin.dev/approved-plan]: is not supported yet: remove it",
-            "{text:?}"
-        );
+fn a_target_is_a_state_and_nothing_else() {
+    let version = |text: &str, name: Option<&str>| Reference {
+        version: Version::parse(text).expect("a version"),
+        name: name.map(str::to_owned),
+    };
+    let table = [
+        ("latest", Target::Latest),
+        ("none", Target::None),
+        ("003", Target::Version(version("003", None))),
+        ("003_add_index", Target::Version(version("003", Some("add_index")))),
+        ("20260215_02_x", Target::Version(version("20260215_02", Some("x")))),
+        ("batch:2", Target::Batch(2)),
+        ("batch:0", Target::Batch(0)),
+    ];
+    for (text, expected) in table {
+        assert_eq!(desired(&set(&json!({"target": text}))).expect("a target").target, expected, "{text}");
     }
+    for text in ["", "newest", "batch:", "batch:-1", "batch:99999999999", "003-x"] {
+        let problems = problems(&json!({"target": text}));
+        assert!(problems[0].starts_with("spec.target: "), "{text}: {problems:?}");
+    }
+}
+
+/// An absent ConfigMap among several must not count as migrations that are gone.
+#[test]
+fn rolling_back_what_is_gone_needs_a_digest_where_content_comes_from_several_places() {
+    let policy = json!({"rollback": "Allow", "onMissing": "Rollback"});
+    let several = json!([{"name": "a"}, {"name": "b"}]);
+    let selector = json!({"matchLabels": {"app": "shop"}});
+    let sound = [
+        json!({"configMaps": [{"name": "a"}]}),
+        json!({"configMaps": several, "digest": DIGEST}),
+        json!({"configMapSelector": selector, "digest": DIGEST}),
+    ];
+    for source in sound {
+        let desired = desired(&set(&json!({"source": source, "policy": policy}))).expect("it is sound");
+        assert_eq!((desired.policy.on_missing, desired.policy.rollback), (OnMissing::Rollback, Rollback::Allow));
+    }
+    for source in [json!({"configMaps": several}), json!({"configMapSelector": selector})] {
+        let problems = problems(&json!({"source": source, "policy": policy}));
+        assert!(problems[0].starts_with("spec.policy.onMissing: "), "{problems:?}");
+        assert!(problems[0].contains("spec.source.digest"), "{problems:?}");
+    }
+}
+
+#[test]
+fn approvals_come_from_the_spec_and_from_the_annotation() {
+    let other = format!("sha256:{}", "0".repeat(64));
+    let spec = json!({"approval": {"required": "Destructive", "plan": DIGEST}});
+    let set = annotated(&spec, &json!({APPROVED_PLAN_ANNOTATION: other}));
+    let expected = Approval {
+        required: ApprovalRequired::Destructive,
+        given: vec![
+            GivenApproval { plan: DIGEST.into(), by: "spec.approval.plan".into() },
+            GivenApproval { plan: other, by: "annotation dunlin.dev/approved-plan".into() },
+        ],
+    };
+    assert_eq!(desired(&set).expect("both are digests").approval, expected);
+    for text in ["", "yes", "sha256:0", "sha256:XYZ"] {
+        let invalid = parse(&annotated(&json!({}), &json!({APPROVED_PLAN_ANNOTATION: text}))).expect_err("no digest");
+        assert_eq!(invalid.problems[0].path, "metadata.annotations[dunlin.dev/approved-plan]", "{text:?}");
+    }
+}
+
+#[test]
+fn a_history_is_taken_over_by_the_spec_or_by_the_annotation() {
+    let annotation = json!({TAKE_OVER_ANNOTATION: "old/shop"});
+    let from = |spec: Value, annotations: &Value| {
+        let location = desired(&annotated(&spec, annotations)).expect("it is sound").history;
+        location.take_over.map(|asked| (asked.from.to_string(), asked.by))
+    };
+    let by_annotation = ("old/shop".to_owned(), "annotation dunlin.dev/take-over".to_owned());
+    assert_eq!(from(json!({}), &annotation), Some(by_annotation));
+    let by_spec = ("older/shop".to_owned(), "spec.history.takeOver".to_owned());
+    assert_eq!(from(json!({"history": {"takeOver": "older/shop"}}), &annotation), Some(by_spec));
+    assert_eq!(from(json!({}), &json!({})), None);
 }
 
 #[test]

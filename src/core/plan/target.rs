@@ -1,0 +1,172 @@
+//! Which migrations the database is to have: the target, and what a person says that it has already.
+
+use std::collections::HashSet;
+
+use super::{Amendment, Assessment, Finding, Ground, words::list};
+use crate::core::{
+    desired::{Reference, Target},
+    history::{Recorded, State},
+    migration::{Direction, MigrationDir, Version},
+    outcome::Reason,
+};
+
+/// What the target asks for.
+pub(super) enum Wanted<'a> {
+    /// Everything that the source has.
+    All,
+    /// Nothing at all.
+    Nothing,
+    /// Some places of the source's order; what comes after a version goes.
+    UpTo {
+        has: HashSet<usize>,
+        version: &'a Version,
+        /// Its place in the source's order, if it has one.
+        last: Option<usize>,
+    },
+    /// Nothing more than there is, and nothing of a later plan.
+    Batch(i64),
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Wanted<'_> {
+    /// Whether the migration at this place of the source's order is asked for.
+    pub fn has(&self, position: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::Nothing | Self::Batch(_) | Self::Unknown => false,
+            Self::UpTo { has, .. } => has.contains(&position),
+        }
+    }
+
+    /// Whether an applied migration is to go; `position` is its place in the source's order, if it has one.
+    pub fn undoes(&self, row: &Recorded, position: Option<usize>) -> bool {
+        match self {
+            Self::All | Self::Unknown => false,
+            Self::Nothing => true,
+            Self::UpTo { version, last, .. } => match (last, position) {
+                (Some(last), Some(position)) => position > *last,
+                (Some(_) | None, _) => row.version > **version,
+            },
+            Self::Batch(batch) => row.batch > *batch,
+        }
+    }
+}
+
+/// Whether a migration that was refused would run again by the target: if not, there is nothing to say about it.
+pub(super) fn wants(ground: &Ground<'_>, row: &Recorded) -> bool {
+    if row.run.direction == Direction::Down {
+        return true;
+    }
+    let Ok(wanted) = resolve(ground) else { return true };
+    ground.dir.position(&row.version).is_some_and(|position| wanted.has(position))
+}
+
+/// What the target asks for; a finding if nobody knows.
+pub(super) fn wanted<'a>(ground: &Ground<'a>, assessment: &mut Assessment) -> Wanted<'a> {
+    resolve(ground).unwrap_or_else(|message| {
+        assessment.findings.push(Finding { reason: Reason::InvalidSpec, message, failure: None });
+        Wanted::Unknown
+    })
+}
+
+fn resolve<'a>(ground: &Ground<'a>) -> Result<Wanted<'a>, String> {
+    match &ground.desired.target {
+        Target::Latest => Ok(Wanted::All),
+        Target::None => Ok(Wanted::Nothing),
+        Target::Version(reference) => up_to(ground, reference),
+        Target::Batch(batch) => {
+            let last = ground.history.migrations.iter().map(|row| row.batch).max().unwrap_or(0);
+            if *batch > last {
+                return Err(format!("spec.target: batch:{batch} hasn't been; the last plan that ran here was {last}"));
+            }
+            Ok(Wanted::Batch(*batch))
+        }
+    }
+}
+
+fn up_to<'a>(ground: &Ground<'a>, reference: &Reference) -> Result<Wanted<'a>, String> {
+    let migrations = ground.dir.migrations();
+    if let Some(last) = position(ground, "spec.target", reference)? {
+        let has = if is_graph(ground.dir) { needed(ground.dir, last) } else { (0..=last).collect() };
+        return Ok(Wanted::UpTo { has, version: &migrations[last].version, last: Some(last) });
+    }
+    // Its file is gone, and the database has it.
+    let row = ground.row(&reference.version).filter(|row| row.state.is_applied());
+    let Some(row) = row else { return Err(unknown(ground, "spec.target", reference)) };
+    let up_to = |place: &usize| migrations[*place].version <= row.version;
+    Ok(Wanted::UpTo { has: (0..migrations.len()).filter(up_to).collect(), version: &row.version, last: None })
+}
+
+/// The place of what a field names; None if the source hasn't its version.
+fn position(ground: &Ground<'_>, field: &str, reference: &Reference) -> Result<Option<usize>, String> {
+    let Some(position) = ground.dir.position(&reference.version) else { return Ok(None) };
+    let migration = &ground.dir.migrations()[position];
+    match &reference.name {
+        Some(name) if *name != migration.name => {
+            Err(format!("{field}: {reference} is named, but that version's file is {}", migration.file))
+        }
+        Some(_) | None => Ok(Some(position)),
+    }
+}
+
+fn unknown(ground: &Ground<'_>, field: &str, reference: &Reference) -> String {
+    let wanted = &reference.version;
+    let known = ground.dir.migrations().iter().map(|migration| (&migration.version, &migration.name));
+    let applied = ground.history.migrations.iter().filter(|row| row.state.is_applied());
+    let mut known: Vec<_> = known.chain(applied.map(|row| (&row.version, &row.name))).collect();
+    known.sort();
+    known.dedup_by(|one, other| one.0 == other.0);
+    let at = known.partition_point(|(version, _)| *version < wanted);
+    let near = [at.checked_sub(1), Some(at)].into_iter().flatten().filter_map(|at| known.get(at));
+    let near: Vec<String> = near.map(|(version, name)| format!("{version}_{name}")).collect();
+    let nearest = match near.len() {
+        0 => String::new(),
+        1 => format!("; the nearest is {}", near[0]),
+        _ => format!("; the nearest are {}", list(near.iter())),
+    };
+    format!("{field}: neither the source nor the database has {reference}{nearest}")
+}
+
+/// Whether the files say what they need, all but the one that comes first; else the set is a line.
+fn is_graph(dir: &MigrationDir) -> bool {
+    dir.migrations().len() > 1 && dir.migrations().iter().skip(1).all(|migration| !migration.depends.is_empty())
+}
+
+/// A place, and those that it needs.
+fn needed(dir: &MigrationDir, place: usize) -> HashSet<usize> {
+    let mut needed = HashSet::from([place]);
+    let mut open = vec![place];
+    while let Some(place) = open.pop() {
+        let depends = dir.migrations()[place].depends.iter().filter_map(|version| dir.position(version));
+        open.extend(depends.filter(|place| needed.insert(*place)));
+    }
+    needed
+}
+
+/// The places of what is to be recorded without running, at first contact with a database that a person says to have it.
+pub(super) fn baseline(ground: &Ground<'_>, assessment: &mut Assessment) -> HashSet<usize> {
+    let Some(reference) = &ground.desired.history.baseline else { return HashSet::new() };
+    // A transaction that failed left nothing: it is no contact.
+    let is_contact = |row: &&Recorded| row.state != State::Failed || row.mode != super::TransactionMode::Transactional;
+    if ground.history.migrations.iter().any(|row| is_contact(&row)) {
+        return HashSet::new();
+    }
+    let last = match position(ground, "spec.history.baseline", reference) {
+        Ok(Some(position)) => position,
+        Ok(None) => {
+            let message = unknown(ground, "spec.history.baseline", reference);
+            assessment.findings.push(Finding { reason: Reason::InvalidSpec, message, failure: None });
+            return HashSet::new();
+        }
+        Err(message) => {
+            assessment.findings.push(Finding { reason: Reason::InvalidSpec, message, failure: None });
+            return HashSet::new();
+        }
+    };
+    let stamped = &ground.dir.migrations()[..=last];
+    let spelled = |version: &Version| ground.row(version).map_or(version, |row| &row.version).clone();
+    let versions = stamped.iter().map(|migration| spelled(&migration.version)).collect();
+    assessment.amendments.push(Amendment::Stamp { versions });
+    (0..=last).collect()
+}

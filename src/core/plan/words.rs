@@ -1,0 +1,137 @@
+//! The sentences of findings: what, where, and the ways out, ready to paste.
+
+use std::fmt::Write as _;
+
+use super::{ChecksumDrift, judge};
+use crate::core::{
+    desired::{Action, Desired},
+    history::{Recorded, Run},
+    migration::Direction,
+};
+
+/// At most five items and a count of the rest.
+pub(super) fn list<T: std::fmt::Display>(items: impl ExactSizeIterator<Item = T>) -> String {
+    let count = items.len();
+    let mut text = items.take(5).map(|item| item.to_string()).collect::<Vec<_>>().join(", ");
+    if count > 5 {
+        let _ = write!(text, " and {} more", count - 5);
+    }
+    text
+}
+
+/// What a migration of the history is called in messages.
+pub(super) fn file(row: &Recorded) -> String {
+    match row.run.direction {
+        Direction::Up => format!("{}_{}.sql", row.version, row.name),
+        Direction::Down => format!("the way down of {}_{}", row.version, row.name),
+    }
+}
+
+/// How a person decides about the run of a row, in the spec or by the annotation.
+pub(super) fn decide(desired: &Desired, row: &Recorded, action: Action) -> String {
+    format!(
+        "spec.resolutions {}, or {}",
+        entry(row, row.run.id, &format!("{action:?}")),
+        annotate(desired, row.run.id, &format!("{action:?}"))
+    )
+}
+
+fn entry(row: &Recorded, run: i64, action: &str) -> String {
+    format!("{{version: \"{}\", run: {run}, action: {action}}}", row.version)
+}
+
+fn annotate(desired: &Desired, run: i64, action: &str) -> String {
+    annotation(desired, "resolve", &format!("{run}={action}"))
+}
+
+/// The command that annotates the MigrationSet.
+pub(super) fn annotation(desired: &Desired, key: &str, value: &str) -> String {
+    format!(
+        "kubectl -n {} annotate --overwrite migrationset {} dunlin.dev/{key}={value}",
+        desired.owner.namespace, desired.owner.name
+    )
+}
+
+/// Names every drifted file, both checksums shortened, and the way out that needs no decision.
+#[must_use]
+pub(super) fn drift_message(drift: &[ChecksumDrift]) -> String {
+    let files = list(drift.iter().map(|drift| {
+        format!(
+            "{} (run {}: {}, now {})",
+            drift.file,
+            drift.run,
+            drift.recorded.get(..12).unwrap_or(&drift.recorded),
+            drift.found.get(..12).unwrap_or(&drift.found)
+        )
+    }));
+    format!(
+        "edited after it was applied: {files}. Put the applied text back and write a new migration, or accept the edit with "
+    )
+}
+
+pub(super) fn transactional(row: &Recorded, run: &Run, offered: &[Action], desired: &Desired) -> String {
+    let error = run.error.as_ref().map_or("no error was recorded", |error| &error.message);
+    let (kept, mend) = match run.direction {
+        Direction::Up => ("Nothing of it was kept", "Mend the file"),
+        Direction::Down => {
+            ("It was rolled back, so that the migration is still applied", "Mend the file's down section")
+        }
+    };
+    let by_hand = if offered.contains(&Action::MarkRolledBack) {
+        format!("; or, where it was undone by hand, with MarkRolledBack in the place of Retry")
+    } else {
+        String::new()
+    };
+    format!(
+        "{error}\n{kept} (run {id}). {mend}, or add {entry} to spec.resolutions to run it again as it is ({command}){by_hand}{misdirected}",
+        id = run.id,
+        entry = entry(row, run.id, "Retry"),
+        command = annotate(desired, run.id, "Retry"),
+        misdirected = judge::misdirected_at(row, run.id, desired, offered),
+    )
+}
+
+pub(super) fn ways_out(row: &Recorded, obstacle: Option<&str>, can_run: bool, desired: &Desired) -> String {
+    let error = row.run.error.as_ref().map_or_else(
+        || format!("{} was cut off, and nothing says how far the statement under way came", file(row)),
+        |error| error.message.clone(),
+    );
+    let mut offered = Vec::new();
+    if can_run {
+        offered.push(Action::Retry);
+    }
+    if obstacle.is_none() {
+        offered.push(Action::Resume);
+    }
+    offered.extend([Action::MarkApplied, Action::MarkRolledBack]);
+    let (applied, rolled_back) = match row.run.direction {
+        Direction::Up => ("what is missing was done by hand", "what it did was undone by hand"),
+        Direction::Down => ("what it undid was made again by hand: still applied", "what is left was undone by hand"),
+    };
+    let actions: Vec<String> = offered
+        .iter()
+        .map(|action| match action {
+            Action::Retry => "Retry (from the top)".to_owned(),
+            Action::Resume => format!("Resume (from statement {})", row.run.statements_done + 1),
+            Action::MarkApplied => format!("MarkApplied ({applied})"),
+            Action::MarkRolledBack => format!("MarkRolledBack ({rolled_back})"),
+            Action::AcceptChecksum => "AcceptChecksum".to_owned(),
+        })
+        .collect();
+    let no_resume = obstacle.map_or_else(String::new, |why| format!(" Resume is not possible: {why}."));
+    let first = offered.first().map_or_else(String::new, |action| format!("{action:?}"));
+    format!(
+        "{error}\n{done} done (run {id}), and nothing runs until a person decides: add {entry} to spec.resolutions with one of {actions}, \
+         or for example {command}.{no_resume}{misdirected}",
+        done = match row.run.statements_done {
+            0 => "None of its statements is".to_owned(),
+            1 => "1 of its statements is".to_owned(),
+            done => format!("{done} of its statements are"),
+        },
+        id = row.run.id,
+        entry = entry(row, row.run.id, "…"),
+        actions = actions.join(", "),
+        command = annotate(desired, row.run.id, &first),
+        misdirected = judge::misdirected(row, desired, &offered)
+    )
+}
