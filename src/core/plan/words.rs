@@ -93,7 +93,13 @@ pub(super) fn transactional(row: &Recorded, run: &Run, offered: &[Action], desir
 
 pub(super) fn ways_out(row: &Recorded, obstacle: Option<&str>, can_run: bool, desired: &Desired) -> String {
     let error = row.run.error.as_ref().map_or_else(
-        || format!("{} was cut off, and nothing says how far the statement under way came", file(row)),
+        || {
+            let what = match row.run.direction {
+                Direction::Up => format!("{}_{}", row.version, row.name),
+                Direction::Down => file(row),
+            };
+            format!("{what} was cut off, and nothing says how far the statement under way came")
+        },
         |error| error.message.clone(),
     );
     let mut offered = Vec::new();
