@@ -126,8 +126,17 @@ pub struct Resolution {
     pub run: i64,
     /// What to do.
     pub action: Action,
-    /// Where it was said, for the history: `spec.resolutions[0]` or `annotation dunlin.dev/resolve`.
+    /// Where it was said and who said it, for the history: `spec.resolutions[0], set by kubectl-edit` or
+    /// `annotation dunlin.dev/resolve, set by kubectl-annotate`; the place alone where nobody knows who it was.
     pub by: String,
+}
+
+impl Resolution {
+    /// Where it was said, without who said it.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        self.by.split_once(", ").map_or(self.by.as_str(), |(place, _)| place)
+    }
 }
 
 /// `resolutions[].action`.

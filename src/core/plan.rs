@@ -448,7 +448,9 @@ fn unfit_for_drift(desired: &Desired, drift: &[ChecksumDrift]) -> String {
             let _ = write!(
                 text,
                 "\n{} asks for {:?}, which is not possible for run {}: it was applied, and its file edited since",
-                resolution.by, resolution.action, drift.run
+                resolution.place(),
+                resolution.action,
+                drift.run
             );
         }
     }
@@ -608,13 +610,18 @@ fn misdirected(row: &Recorded, desired: &Desired, offered: &[Action]) -> String 
             let _ = write!(
                 text,
                 "\n{} asks for {:?}, which is not possible for run {}",
-                resolution.by, resolution.action, row.run.id
+                resolution.place(),
+                resolution.action,
+                row.run.id
             );
         } else if resolution.run != row.run.id && resolution.version.as_ref() == Some(&row.version) {
             let _ = write!(
                 text,
                 "\n{} names run {} of {}; the run that waits is {}",
-                resolution.by, resolution.run, row.version, row.run.id
+                resolution.place(),
+                resolution.run,
+                row.version,
+                row.run.id
             );
         }
     }
@@ -639,11 +646,12 @@ fn find_misdirected(desired: &Desired, assessment: &mut Assessment) {
         .collect();
     let is_of_a_run = |finding: &&mut Finding| finding.failure.is_some() || finding.reason == Reason::ChecksumDrift;
     for finding in assessment.findings.iter_mut().filter(is_of_a_run) {
-        for Resolution { by, run, .. } in &lost {
+        for resolution in &lost {
+            let (place, run) = (resolution.place(), resolution.run);
             let waits = list(waiting.iter());
             let _ = match waiting.len() {
-                1 => write!(finding.message, "\n{by} names run {run}; the run that waits is {waits}"),
-                _ => write!(finding.message, "\n{by} names run {run}; the runs that wait are {waits}"),
+                1 => write!(finding.message, "\n{place} names run {run}; the run that waits is {waits}"),
+                _ => write!(finding.message, "\n{place} names run {run}; the runs that wait are {waits}"),
             };
         }
     }

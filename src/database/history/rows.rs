@@ -222,7 +222,8 @@ impl Writer {
         )
     }
 
-    /// Writes what a person decided about a run, and what follows from it for the migration; statements end in a semicolon.
+    /// Writes what a person decided about a run, where and by whom it was `said`, and what follows from it for the
+    /// migration; statements end in a semicolon.
     #[must_use]
     pub fn resolve(&self, version: &str, run: i64, action: Action, said: &str) -> String {
         let mut sql = format!(
@@ -231,7 +232,7 @@ impl Writer {
              resolved_at = pg_catalog.clock_timestamp() WHERE id = {run};",
             table = self.tables.table("run"),
             claim = self.tables.claim(&self.token),
-            by = quote::literal(&format!("{said} of {}", self.by)),
+            by = quote::literal(&format!("{}: {said}", self.by)),
         );
         let state = match action {
             Action::MarkApplied => "state = 'applied', applied_at = pg_catalog.clock_timestamp(), ",

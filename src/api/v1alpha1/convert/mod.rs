@@ -87,7 +87,7 @@ pub fn parse(set: &MigrationSet) -> Result<Parsed, InvalidSpec> {
     }
     let (policy, patience) = policy::read_policy(policy, &mut problems);
     policy::read_approval(approval, &mut problems);
-    let mut resolutions = resolutions::read_resolutions(resolutions, &mut problems);
+    let mut resolutions = resolutions::read_resolutions(set, resolutions, &mut problems);
     resolutions.extend(resolutions::read_annotation(set, &mut problems));
     if set.annotations().contains_key(APPROVED_PLAN_ANNOTATION) {
         problems.add(format!("metadata.annotations[{APPROVED_PLAN_ANNOTATION}]"), "is not supported yet: remove it");
