@@ -25,7 +25,11 @@ use super::{
     context::{Context, reference},
     registry::name_of,
 };
-use crate::{api::v1alpha1::MigrationSet, core::desired::Owner, source::Stamp};
+use crate::{
+    api::v1alpha1::{MigrationSet, keep_managers_of_decisions},
+    core::desired::Owner,
+    source::Stamp,
+};
 
 /// Objects to a page of a list: a ConfigMap's metadata may be large, and all of a page are in memory at once.
 const PAGE: u32 = 100;
@@ -147,8 +151,8 @@ impl Sets {
     }
 
     fn applied(&mut self, mut set: MigrationSet) -> Vec<Owner> {
-        // The half of an object that nobody here reads.
-        set.managed_fields_mut().clear();
+        // What is left of the rest is a half of an object that nobody here reads.
+        keep_managers_of_decisions(&mut set);
         let mut concerned = self.context.registry.seen(&set);
         concerned.push(name_of(&set));
         self.writer.apply_watcher_event(&Event::Apply(set));

@@ -211,8 +211,30 @@ pub struct Resolution {
     pub run: i64,
     /// What to do.
     pub action: Action,
-    /// Where it was said, for the history: `spec.resolutions[0]` or `annotation dunlin.dev/resolve`.
+    /// Where it was said and who said it, for the history: `spec.resolutions[0], set by kubectl-edit` or
+    /// `annotation dunlin.dev/resolve, set by kubectl-annotate`; the place alone where nobody knows who it was.
     pub by: String,
+}
+
+impl Resolution {
+    /// Where it was said, without who said it.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        place(&self.by)
+    }
+}
+
+impl GivenApproval {
+    /// Where it was said, without who said it.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        place(&self.by)
+    }
+}
+
+/// A status doesn't change with who has said a thing.
+fn place(by: &str) -> &str {
+    by.split_once(", ").map_or(by, |(place, _)| place)
 }
 
 /// `resolutions[].action`.

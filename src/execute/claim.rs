@@ -252,7 +252,7 @@ fn taken_over(claim: &Claim, work: &Work<'_>) -> String {
     let Some(from) = work.take_over_from else { return String::new() };
     let asked = work.desired.history.take_over.as_ref().filter(|asked| asked.from.to_string() == from);
     let by = match asked {
-        Some(asked) => format!("{} of {}", asked.by, claim.by),
+        Some(asked) => format!("{}: {}", claim.by, asked.by),
         None => format!("{}, since the owner is gone", claim.by),
     };
     format!(

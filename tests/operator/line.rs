@@ -1,5 +1,7 @@
 //! The line from a ConfigMap to a database that holds it, and what the status says on the way.
 
+use dunlin::api::v1alpha1::MigrationSet;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::shop::{Shop, condition, message, ready};
@@ -133,7 +135,7 @@ async fn a_failed_migration_runs_again_when_a_person_says_so() {
     let run = set.status.and_then(|status| status.failure).and_then(|failure| failure.run).expect("a run");
     shop.ask("CREATE TABLE made_by_hand (id int)").await;
     shop.annotate("dunlin.dev/reconcile", "look").await;
-    let looked = |set: &dunlin::api::v1alpha1::MigrationSet| {
+    let looked = |set: &MigrationSet| {
         set.status.as_ref().and_then(|status| status.last_handled_reconcile.as_deref()) == Some("look")
     };
     let set = shop.until_that("shop", "it was looked at", looked).await;
@@ -194,10 +196,49 @@ async fn a_late_file_is_out_of_order_unless_that_is_allowed() {
     shop.close().await;
 }
 
-pub fn applied(set: &dunlin::api::v1alpha1::MigrationSet) -> i64 {
+/// The history says who decided: whoever wrote the entry, or the annotation, whoever else works on the object.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_says_by_whom_a_run_was_resolved() {
+    let shop = Shop::open().await;
+    shop.files("sql", &[("001_grant.sql", "SELECT count(*) FROM made_by_hand;")]).await;
+    shop.apply(json!({})).await;
+    let failed = async |after: i64| {
+        let has_failed = |set: &MigrationSet| failed_run(set).is_some_and(|run| run > after);
+        failed_run(&shop.until_that("shop", "a later run has failed", has_failed).await).expect("a run")
+    };
+    let first = failed(0).await;
+    let resolutions = json!([{"version": "001", "run": first, "action": "Retry"}]);
+    let object = json!({
+        "apiVersion": "dunlin.dev/v1alpha1",
+        "kind": "MigrationSet",
+        "metadata": {"name": "shop"},
+        "spec": {"resolutions": resolutions},
+    });
+    shop.sets().patch("shop", &PatchParams::apply("alice"), &Patch::Apply(&object)).await.expect("alice decides");
+    let second = failed(first).await;
+    shop.ask("CREATE TABLE made_by_hand (id int)").await;
+    let annotation = json!({"metadata": {"annotations": {"dunlin.dev/resolve": format!("{second}=Retry")}}});
+    let bob = PatchParams { field_manager: Some("bob".to_owned()), ..PatchParams::default() };
+    shop.sets().patch("shop", &bob, &Patch::Merge(&annotation)).await.expect("bob decides");
+    shop.until("UpToDate").await;
+    let owner = format!("MigrationSet {}/shop", shop.namespace);
+    let resolved = shop.ask("SELECT resolved_by FROM dunlin.run WHERE resolved_by IS NOT NULL ORDER BY id").await;
+    let expected = [
+        format!("{owner}: spec.resolutions[0], set by alice"),
+        format!("{owner}: annotation dunlin.dev/resolve, set by bob"),
+    ];
+    assert_eq!(resolved, expected.join(","));
+    shop.close().await;
+}
+
+pub fn applied(set: &MigrationSet) -> i64 {
     set.status.as_ref().and_then(|status| status.applied.as_ref()).map_or(0, |applied| applied.count)
 }
 
-pub fn is_ready(set: &dunlin::api::v1alpha1::MigrationSet) -> bool {
+pub fn is_ready(set: &MigrationSet) -> bool {
     ready(set).is_some_and(|(status, _, _)| status == "True")
+}
+
+fn failed_run(set: &MigrationSet) -> Option<i64> {
+    set.status.as_ref()?.failure.as_ref()?.run
 }

@@ -9,6 +9,7 @@ mod database;
 mod duration;
 mod extras;
 mod history;
+mod managers;
 mod policy;
 mod rules;
 mod source;
@@ -25,6 +26,7 @@ pub use database::{
 pub use duration::parse_duration;
 pub use extras::{Hook, Hooks, HttpHook, KeyReference, Seeds, ValueSource, Variable};
 pub use history::{Adopt, AdoptFrom, HistorySpec};
+pub use managers::{Key, Manager, Operation, keep_managers_of_decisions, managers};
 pub use policy::{
     Approval, ApprovalRequired, OnChecksumDriftPolicy, OnMissingPolicy, OnSchemaDriftPolicy, OutOfOrderPolicy,
     PolicySpec, ResolutionAction, ResolutionSpec, RollbackPolicy, TransactionPolicy,

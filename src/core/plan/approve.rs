@@ -38,7 +38,7 @@ pub(super) fn ask(ground: &Ground<'_>, assessment: &mut Assessment) {
         words::annotation(desired, "approved-plan", &digest)
     );
     for given in &desired.approval.given {
-        message.push_str(&format!("\n{} approves {}, which isn't this plan", given.by, given.plan));
+        message.push_str(&format!("\n{} approves {}, which isn't this plan", given.place(), given.plan));
         if let Some(other) = history.plans.iter().find(|plan| plan.digest == given.plan) {
             message.push_str(&changes(&other.steps, &assessment.plan.in_words()));
         }

@@ -183,7 +183,9 @@ fn unfit_for_drift(desired: &Desired, drift: &[ChecksumDrift]) -> String {
             let _ = write!(
                 text,
                 "\n{} asks for {:?}, which is not possible for run {}: it was applied, and its file edited since",
-                resolution.by, resolution.action, drift.run
+                resolution.place(),
+                resolution.action,
+                drift.run
             );
         }
     }
@@ -247,13 +249,16 @@ pub(super) fn misdirected_at(row: &Recorded, run: i64, desired: &Desired, offere
             let _ = write!(
                 text,
                 "\n{} asks for {:?}, which is not possible for run {run}",
-                resolution.by, resolution.action
+                resolution.place(),
+                resolution.action
             );
         } else if resolution.run != run && resolution.version.as_ref() == Some(&row.version) {
             let _ = write!(
                 text,
                 "\n{} names run {} of {}; the run that waits is {run}",
-                resolution.by, resolution.run, row.version
+                resolution.place(),
+                resolution.run,
+                row.version
             );
         }
     }
@@ -282,11 +287,12 @@ pub(super) fn find_misdirected(desired: &Desired, assessment: &mut Assessment) {
             || matches!(finding.reason, Reason::ChecksumDrift | Reason::MissingMigration | Reason::NoDownMigration)
     };
     for finding in assessment.findings.iter_mut().filter(is_of_a_run) {
-        for Resolution { by, run, .. } in &lost {
+        for resolution in &lost {
+            let (place, run) = (resolution.place(), resolution.run);
             let waits = list(waiting.iter());
             let _ = match waiting.len() {
-                1 => write!(finding.message, "\n{by} names run {run}; the run that waits is {waits}"),
-                _ => write!(finding.message, "\n{by} names run {run}; the runs that wait are {waits}"),
+                1 => write!(finding.message, "\n{place} names run {run}; the run that waits is {waits}"),
+                _ => write!(finding.message, "\n{place} names run {run}; the runs that wait are {waits}"),
             };
         }
     }

@@ -6,8 +6,11 @@ mod classify_tests;
 mod cross_check;
 pub mod destructive;
 #[cfg(test)]
+mod destructive_tests;
+#[cfg(test)]
 pub(crate) mod fragments;
 pub mod lexer;
+mod literal;
 pub mod position;
 pub mod rewrite;
 mod rules;

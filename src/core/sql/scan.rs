@@ -47,13 +47,14 @@ pub(crate) enum Next {
 }
 
 /// Scans a text to its end.
-pub(crate) fn scan(text: &str, mut visit: impl FnMut(Found) -> Next) {
-    let mut scanner = Scanner {
-        text,
-        lexer: Lexer::new(text, Backslashes::default()),
-        open: OpenStatement::default(),
-        misled: false,
-    };
+pub(crate) fn scan(text: &str, visit: impl FnMut(Found) -> Next) {
+    scan_as(text, Backslashes::default(), visit);
+}
+
+/// The same for a text whose strings begin as `backslashes` says.
+pub(super) fn scan_as(text: &str, backslashes: Backslashes, mut visit: impl FnMut(Found) -> Next) {
+    let mut scanner =
+        Scanner { text, lexer: Lexer::new(text, backslashes), open: OpenStatement::default(), misled: false };
     while let Some(token) = scanner.lexer.next() {
         scanner.token(token, &mut visit);
     }

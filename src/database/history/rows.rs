@@ -280,8 +280,8 @@ impl Writer {
         )
     }
 
-    /// Writes what a person decided about a run, and what follows from it for the migration and for those that it stands
-    /// for; statements end in a semicolon.
+    /// Writes what a person decided about a run, where and by whom it was `said`, and what follows from it for the
+    /// migration and for those that it stands for; statements end in a semicolon.
     #[must_use]
     pub fn resolve(&self, version: &Version, run: i64, action: Action, said: &str, replaced: &[Version]) -> String {
         let claim = self.tables.claim(&self.token);
@@ -290,7 +290,7 @@ impl Writer {
              resolution = '{action:?}', resolved_by = {by}, \
              resolved_at = pg_catalog.clock_timestamp() WHERE id = {run};",
             table = self.tables.table("run"),
-            by = quote::literal(&format!("{said} of {}", self.by)),
+            by = quote::literal(&format!("{}: {said}", self.by)),
         );
         let state = match action {
             Action::MarkApplied => {
@@ -402,7 +402,7 @@ impl Writer {
     /// Writes down a plan that waits for a person, or that one has approved.
     #[must_use]
     pub fn offer(&self, plan: &Plan, approved_by: Option<&str>) -> String {
-        let by = approved_by.map(|by| format!("{by} of {}", self.by));
+        let by = approved_by.map(|by| format!("{}: {by}", self.by));
         let at = if by.is_some() { NOW } else { "NULL" };
         format!(
             "INSERT INTO {table} AS p (\"set\", digest, rest, steps, offered_at, approved_at, approved_by) \

@@ -7,6 +7,7 @@ use super::{
         duration::parse_duration,
         extras::Hooks,
         history::HistorySpec,
+        managers::{self, Key},
         policy::{
             Approval as ApprovalSpec, ApprovalRequired as ApprovalRequiredSpec, OnChecksumDriftPolicy, OnMissingPolicy,
             OnSchemaDriftPolicy, OutOfOrderPolicy, PolicySpec, RollbackPolicy, TransactionPolicy,
@@ -47,10 +48,17 @@ fn read_take_over(text: Option<&str>, set: &MigrationSet, problems: &mut Problem
     };
     let annotated = set.annotations().get(TAKE_OVER_ANNOTATION).and_then(|text| {
         let path = format!("metadata.annotations[{TAKE_OVER_ANNOTATION}]");
-        said(text, &path, format!("annotation {TAKE_OVER_ANNOTATION}"), problems)
+        said(text, &path, by_annotation(set, TAKE_OVER_ANNOTATION), problems)
     });
-    let spec = text.and_then(|text| said(text, "spec.history.takeOver", "spec.history.takeOver".to_owned(), problems));
+    let path = [Key::Field("spec"), Key::Field("history"), Key::Field("takeOver")];
+    let by = managers::said("spec.history.takeOver", set, &path);
+    let spec = text.and_then(|text| said(text, "spec.history.takeOver", by, problems));
     spec.or(annotated)
+}
+
+fn by_annotation(set: &MigrationSet, key: &str) -> String {
+    let path = [Key::Field("metadata"), Key::Field("annotations"), Key::Field(key)];
+    managers::said(&format!("annotation {key}"), set, &path)
 }
 
 fn read_reference(text: &str) -> Result<Reference, String> {
@@ -161,10 +169,13 @@ pub(super) fn read_approval(approval: &ApprovalSpec, set: &MigrationSet, problem
         ApprovalRequiredSpec::Destructive => ApprovalRequired::Destructive,
         ApprovalRequiredSpec::Always => ApprovalRequired::Always,
     };
-    let spec = plan.as_ref().map(|plan| (plan, "spec.approval.plan".to_owned(), "spec.approval.plan".to_owned()));
+    let spec = plan.as_ref().map(|plan| {
+        let path = [Key::Field("spec"), Key::Field("approval"), Key::Field("plan")];
+        (plan, "spec.approval.plan".to_owned(), managers::said("spec.approval.plan", set, &path))
+    });
     let annotation = set.annotations().get(APPROVED_PLAN_ANNOTATION).map(|plan| {
         let path = format!("metadata.annotations[{APPROVED_PLAN_ANNOTATION}]");
-        (plan, path, format!("annotation {APPROVED_PLAN_ANNOTATION}"))
+        (plan, path, by_annotation(set, APPROVED_PLAN_ANNOTATION))
     });
     let mut given = Vec::new();
     for (plan, path, by) in spec.into_iter().chain(annotation) {

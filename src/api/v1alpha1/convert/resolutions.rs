@@ -1,9 +1,11 @@
 //! `spec.resolutions` and the annotation that does the same: what a person decided.
 
 use kube::ResourceExt;
+use serde_json::json;
 
 use super::{
     super::{
+        managers::{Key, said},
         policy::{ResolutionAction, ResolutionSpec},
         spec::MigrationSet,
     },
@@ -15,13 +17,20 @@ use crate::core::{
     migration::Version,
 };
 
-pub(super) fn read_resolutions(resolutions: &[ResolutionSpec], problems: &mut Problems) -> Vec<Resolution> {
+pub(super) fn read_resolutions(
+    set: &MigrationSet,
+    resolutions: &[ResolutionSpec],
+    problems: &mut Problems,
+) -> Vec<Resolution> {
     let mut read = Vec::with_capacity(resolutions.len());
     for (index, ResolutionSpec { version, run, action }) in resolutions.iter().enumerate() {
-        let by = format!("spec.resolutions[{index}]");
-        let version = problems.take(&format!("{by}.version"), Version::parse(version));
+        let place = format!("spec.resolutions[{index}]");
+        // What decides is the action; the keys may be another's.
+        let item = Key::Item(json!({"version": version, "run": run}));
+        let by = said(&place, set, &[Key::Field("spec"), Key::Field("resolutions"), item, Key::Field("action")]);
+        let version = problems.take(&format!("{place}.version"), Version::parse(version));
         if *run < 1 {
-            problems.add(format!("{by}.run"), format!("{run} is no run: they are counted from 1"));
+            problems.add(format!("{place}.run"), format!("{run} is no run: they are counted from 1"));
         }
         read.extend(version.map(|version| Resolution {
             version: Some(version),
@@ -45,7 +54,8 @@ fn core_action(action: ResolutionAction) -> Action {
 
 pub(super) fn read_annotation(set: &MigrationSet, problems: &mut Problems) -> Option<Resolution> {
     let text = set.annotations().get(RESOLVE_ANNOTATION)?;
-    let by = format!("annotation {RESOLVE_ANNOTATION}");
+    let path = [Key::Field("metadata"), Key::Field("annotations"), Key::Field(RESOLVE_ANNOTATION)];
+    let by = said(&format!("annotation {RESOLVE_ANNOTATION}"), set, &path);
     let decided = text.split_once('=').and_then(|(run, action)| {
         let run = run.trim().parse::<i64>().ok().filter(|run| *run >= 1)?;
         Some(Resolution { version: None, run, action: core_action(read_action(action.trim())?), by })

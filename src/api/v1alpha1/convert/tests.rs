@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::v1alpha1::keep_managers_of_decisions;
 use crate::core::{
     desired::{
         Action, Approval, ApprovalRequired, GivenApproval, HistoryLocation, OnChecksumDrift, OnMissing, OutOfOrder,
@@ -304,6 +305,30 @@ fn resolutions_come_from_the_spec_and_from_the_annotation() {
         },
     ];
     assert_eq!(desired(&set).expect("both are decisions").resolutions, expected);
+}
+
+/// Who decided is recorded with the run; what the operator keeps of an object is enough for that.
+#[test]
+fn a_resolution_says_who_has_set_it() {
+    let spec = json!({"resolutions": [{"version": "003", "run": 7, "action": "Retry"}]});
+    let mut set = annotated(&spec, &json!({RESOLVE_ANNOTATION: "8=Retry"}));
+    let item = json!({"k:{\"run\":7,\"version\":\"003\"}": {".": {}, "f:action": {}, "f:run": {}, "f:version": {}}});
+    let fields = [
+        ("flux", json!({"f:spec": {"f:resolutions": item}})),
+        ("kubectl-annotate", json!({"f:metadata": {"f:annotations": {".": {}, "f:dunlin.dev/resolve": {}}}})),
+    ];
+    let entries =
+        fields.map(|(manager, fields)| json!({"manager": manager, "operation": "Update", "fieldsV1": fields}));
+    set.metadata.managed_fields = serde_json::from_value(json!(entries)).expect("the types read it");
+    keep_managers_of_decisions(&mut set);
+    let resolutions = desired(&set).expect("both are decisions").resolutions;
+    let by: Vec<(&str, &str)> =
+        resolutions.iter().map(|resolution| (resolution.by.as_str(), resolution.place())).collect();
+    let expected = [
+        ("spec.resolutions[0], set by flux", "spec.resolutions[0]"),
+        ("annotation dunlin.dev/resolve, set by kubectl-annotate", "annotation dunlin.dev/resolve"),
+    ];
+    assert_eq!(by, expected);
 }
 
 #[test]
