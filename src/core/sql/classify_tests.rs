@@ -134,6 +134,10 @@ fn a_statement_has_the_kind_that_its_first_words_say() {
         ("DO $$ BEGIN /* COMMIT; */ PERFORM 'COMMIT;'; END $$", Kind::Plain),
         ("DO $$ BEGIN PERFORM a.commit; END $$", Kind::Plain),
         ("DO 'BEGIN COMMIT; END'", unproven()),
+        // The language may be a string, and the body an escape string.
+        ("DO LANGUAGE 'plpgsql' $$ BEGIN COMMIT; END $$", unproven()),
+        ("DO $$ BEGIN NULL; END $$ LANGUAGE 'plpgsql'", Kind::Plain),
+        ("DO E'BEGIN\\nCOMMIT; END'", unproven()),
         ("DO 'BEGIN PERFORM ''COMMIT;''; END'", Kind::Plain),
         ("REFRESH MATERIALIZED VIEW CONCURRENTLY v", Kind::Plain),
         ("ALTER TABLE t VALIDATE CONSTRAINT c", Kind::Plain),

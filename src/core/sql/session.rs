@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::{
     classify::SessionEffect,
     lexer::{Backslashes, TokenKind},
+    literal,
     tokens::{Part, Tokens},
 };
 
@@ -133,14 +134,14 @@ fn has(mut tokens: Tokens, words: &[&str]) -> bool {
     }
 }
 
-/// The body of a DO block, without its quotes. Escapes of E'…' are left as they are.
+/// The body of a DO block. Its language may be a string, too.
 fn body(mut tokens: Tokens<'_>) -> Option<Cow<'_, str>> {
-    let part = tokens.find(|part| matches!(part.kind, TokenKind::DollarString | TokenKind::String))?;
-    if part.kind == TokenKind::DollarString {
-        let tag = part.text[1..].find('$')? + 2;
-        return part.text.get(tag..part.text.len() - tag).map(Cow::Borrowed);
+    loop {
+        let part = tokens.next()?;
+        if part.is("language") {
+            tokens.next()?;
+        } else if matches!(part.kind, TokenKind::DollarString | TokenKind::String) {
+            return literal::content(part.text, Backslashes::Ordinary);
+        }
     }
-    let start = part.text.find('\'')? + 1;
-    let body = part.text.get(start..part.text.len() - 1)?;
-    Some(if body.contains("''") { Cow::Owned(body.replace("''", "'")) } else { Cow::Borrowed(body) })
 }
