@@ -90,7 +90,7 @@ impl Reference {
         until_quiet(&stage.subject, LIMIT).await?;
         drop(operator);
         let digest = stage.subject.digest().await?;
-        let verdict = judge(&stage.subject, scenario.files.len(), &digest).await;
+        let verdict = judge(&stage.subject, &scenario, &digest).await;
         if !verdict.is_good() {
             return Err(format!("{} undisturbed: {verdict:#?}", scenario.name));
         }
@@ -102,6 +102,11 @@ impl Reference {
     /// Every hit, each once.
     pub fn hits(&self) -> BTreeSet<Hit> {
         self.order.iter().copied().collect()
+    }
+
+    /// How often it came past a point.
+    pub fn times(&self, point: Point) -> u32 {
+        self.order.iter().filter(|hit| hit.point == point).map(|hit| hit.count).max().unwrap_or(0)
     }
 
     /// The crash by that fault at that hit.
@@ -152,7 +157,7 @@ pub async fn run(lane: &Lane, cell: &Cell, reference: &Reference) -> Result<Ran,
     until_quiet(&stage.subject, LIMIT).await?;
     obstacle.abort();
     let asked = person.asked;
-    let mut verdict = judge(&stage.subject, cell.scenario.files.len(), &reference.digest).await;
+    let mut verdict = judge(&stage.subject, &cell.scenario, &reference.digest).await;
     for log in [first.log(), second.log()] {
         verdict.others.extend(Operator::defects(log));
     }

@@ -17,6 +17,8 @@ pub struct Person<'a> {
     spec: Value,
     resolutions: Vec<Value>,
     mended: bool,
+    /// Whether the second act has begun.
+    went_on: bool,
     /// Times that an unprovable statement was asked about.
     pub asked: usize,
 }
@@ -24,7 +26,7 @@ pub struct Person<'a> {
 impl<'a> Person<'a> {
     pub fn new(subject: &'a Subject, scenario: &'a Scenario) -> Self {
         let spec = scenario.spec.clone();
-        Self { subject, scenario, spec, resolutions: Vec::new(), mended: false, asked: 0 }
+        Self { subject, scenario, spec, resolutions: Vec::new(), mended: false, went_on: false, asked: 0 }
     }
 
     /// Sees to the set until everything is applied.
@@ -49,7 +51,15 @@ impl<'a> Person<'a> {
             (Some("UpToDate"), _) if self.scenario.mended.is_some() && !self.mended => {
                 Err("a migration that can't be applied is said to be".to_owned())
             }
-            (Some("UpToDate"), _) => Ok(Seen::UpToDate),
+            (Some("UpToDate"), _) => match &self.scenario.then {
+                Some(then) if !self.went_on => {
+                    self.spec = then.spec.clone();
+                    self.subject.apply(&self.spec).await;
+                    self.went_on = true;
+                    Ok(Seen::NotYet)
+                }
+                Some(_) | None => Ok(Seen::UpToDate),
+            },
             (Some("MigrationFailed"), failure) => {
                 let Some(files) = &self.scenario.mended else { return Err(format!("a false failure: {failure:?}")) };
                 if !self.mended {
@@ -171,10 +181,11 @@ impl Verdict {
 
 const DOUBLES: &str = "SELECT format('%s statement %s ran %s times', version, ordinal, count(*)) FROM trace GROUP BY version, ordinal HAVING count(*) > 1
 UNION ALL SELECT format('%s statement %s: %s %s times', version, ordinal, what, count(*)) FROM calls GROUP BY version, ordinal, what HAVING count(*) > 1
-UNION ALL SELECT format('%s succeeded %s times', version, count(*)) FROM dunlin.run WHERE outcome = 'succeeded' GROUP BY version HAVING count(*) > 1";
+UNION ALL SELECT format('%s succeeded %s times', version, count(*)) FROM dunlin.run WHERE outcome = 'succeeded' GROUP BY version, direction HAVING count(*) > 1";
 
 /// Holds the end against an undisturbed run's: database, history and status.
-pub async fn judge(subject: &Subject, files: usize, expected: &[String]) -> Verdict {
+pub async fn judge(subject: &Subject, scenario: &Scenario, expected: &[String]) -> Verdict {
+    let (files, applied) = (scenario.files.len(), scenario.applied());
     let mut verdict = Verdict::default();
     let client = subject.connect().await;
     let ask = async |sql: &str| column(&client, sql).await.unwrap_or_else(|error| vec![error]);
@@ -187,17 +198,17 @@ pub async fn judge(subject: &Subject, files: usize, expected: &[String]) -> Verd
     verdict
         .losses
         .extend(found.iter().filter(|line| !expected.contains(line)).map(|line| named(&format!("has: {line}"))));
-    let applied = ask("SELECT count(*) FROM dunlin.migration WHERE state = 'applied'").await;
-    if applied != [files.to_string()] {
-        verdict.losses.push(named(&format!("{applied:?} of {files} migrations in the history")));
+    let recorded = ask("SELECT count(*) FROM dunlin.migration WHERE state = 'applied'").await;
+    if recorded != [applied.to_string()] {
+        verdict.losses.push(named(&format!("{recorded:?} of {applied} migrations in the history")));
     }
     let open = ask("SELECT format('run %s is still open', id) FROM dunlin.run WHERE finished_at IS NULL").await;
     verdict.others.extend(open.iter().map(named));
     let set = subject.get().await;
     let agrees = set.status.as_ref().is_some_and(|status| {
-        let count = status.applied.as_ref().map(|applied| (applied.count, applied.pending));
-        let files = i64::try_from(files).unwrap_or_default();
-        count == Some((files, 0))
+        let counts = status.applied.as_ref().map(|applied| (applied.count, applied.pending));
+        let number = |count: usize| i64::try_from(count).unwrap_or_default();
+        counts == Some((number(applied), number(files - applied)))
             && status.running.is_none()
             && status.failure.is_none()
             && reason(&set) == Some("UpToDate")

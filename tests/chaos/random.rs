@@ -116,7 +116,7 @@ async fn round(lane: &Lane, namespace: &str, rng: &mut StdRng, measure: Measure,
     let rested = tally.verdict.others.is_empty();
     let verdicts = join_all(members.iter().map(async |member| {
         let quiet = if rested { until_quiet(&member.subject, Duration::from_mins(1)).await } else { Ok(()) };
-        let mut verdict = judge(&member.subject, member.scenario.files.len(), &member.expected).await;
+        let mut verdict = judge(&member.subject, &member.scenario, &member.expected).await;
         verdict.others.extend(quiet.err().map(|error| format!("{}: {error}", member.subject.name)));
         verdict
     }))
@@ -159,7 +159,8 @@ impl Member {
         // What is behind a killed session's lock is waited for as long as it takes.
         let spec = json!({"policy": {"lockTimeout": "500ms"}});
         subject.apply(&spec).await;
-        let scenario = Scenario { name: "random", files, mended: None, mend: "", spec, obstacle: Obstacle::None };
+        let scenario =
+            Scenario { name: "random", files, mended: None, mend: "", spec, then: None, obstacle: Obstacle::None };
         Self { subject, scenario, expected }
     }
 }

@@ -137,6 +137,7 @@ async fn references(lane: &Lane) -> Result<Vec<Reference>, String> {
         Scenario::failing_non_transactional(),
         Scenario::blocked(),
         Scenario::cut_off(),
+        Scenario::there_and_back(),
     ];
     let mut references = Vec::new();
     for scenario in scenarios {
@@ -146,12 +147,16 @@ async fn references(lane: &Lane) -> Result<Vec<Reference>, String> {
 }
 
 /// Each point with each fault in both plain scenarios, at the first hit; at every later hit with a fault that chance
-/// picks, unless `every` fault is asked for. Of the other scenarios what only they come past. Each with the index of its reference.
+/// picks, unless `every` fault is asked for. Of the other scenarios what only they come past; of the way back, each hit with
+/// a fault that chance picks. Each with the index of its reference.
 fn cells(references: &[Reference], every: bool, rng: &mut StdRng) -> Vec<(Cell, usize)> {
     let mut cells = Vec::new();
     for (index, reference) in references.iter().enumerate() {
         let plain = index < 2;
+        let back = reference.scenario.then.is_some();
         let wanted = |hit: Hit| match hit.point {
+            // The way there is another scenario's.
+            point if back => !is_of_the_api_server(point) && hit.count > reference.times(point) / 2,
             point if is_of_the_api_server(point) => hit.count <= if plain { 3 } else { 1 },
             Point::FailureBefore
             | Point::FailureAfter
@@ -166,7 +171,7 @@ fn cells(references: &[Reference], every: bool, rng: &mut StdRng) -> Vec<(Cell, 
             _ => plain,
         };
         for hit in reference.hits().into_iter().filter(|hit| wanted(*hit)) {
-            let all = every || hit.count == 1 || !plain;
+            let all = every || hit.count == 1 || !plain && !back;
             let faults = Fault::ALL.sample(rng, if all { Fault::ALL.len() } else { 1 });
             cells.extend(faults.map(|fault| (reference.cell(hit, *fault), index)));
         }

@@ -27,8 +27,18 @@ pub struct Scenario {
     /// What a person runs before a failed file goes on.
     pub mend: &'static str,
     pub spec: Value,
+    /// What is asked for once everything is applied.
+    pub then: Option<Then>,
     /// What stands in the way of a statement until the first try has met it.
     pub obstacle: Obstacle,
+}
+
+/// A second act.
+#[derive(Debug, Clone)]
+pub struct Then {
+    pub spec: Value,
+    /// How many of the files are applied in the end.
+    pub applied: usize,
 }
 
 /// What a scenario has in its way.
@@ -57,7 +67,12 @@ fn file(name: &str, text: &str) -> (String, String) {
 
 impl Scenario {
     fn new(name: &'static str, files: Files) -> Self {
-        Self { name, files, mended: None, mend: "", spec: json!({}), obstacle: Obstacle::None }
+        Self { name, files, mended: None, mend: "", spec: json!({}), then: None, obstacle: Obstacle::None }
+    }
+
+    /// How many of the files are applied in the end.
+    pub fn applied(&self) -> usize {
+        self.then.as_ref().map_or(self.files.len(), |then| then.applied)
     }
 
     /// Each file in a transaction: as one message, statement by statement, and with its own BEGIN and COMMIT.
@@ -132,6 +147,43 @@ INSERT INTO trace VALUES ('002', 3);
         Self {
             mend: "DROP INDEX IF EXISTS items_half; DELETE FROM items WHERE id % 2 = 0",
             ..Self::new("failing non-transactional", vec![file("001_items.sql", ITEMS), file("002_unique.sql", broken)])
+        }
+    }
+
+    /// Everything is applied, and two of three are rolled back: one in a transaction, one statement by statement.
+    pub fn there_and_back() -> Self {
+        let spec = json!({"target": "001", "policy": {"rollback": "Allow"}});
+        Self {
+            then: Some(Then { spec, applied: 1 }),
+            ..Self::new(
+                "there and back",
+                vec![
+                    file("001_items.sql", ITEMS),
+                    file(
+                        "002_index.sql",
+                        "-- migrate: no-transaction
+-- migrate: up
+INSERT INTO trace VALUES ('002', 1);
+CREATE INDEX CONCURRENTLY items_name ON items (name);
+-- migrate: down
+INSERT INTO trace VALUES ('002', 11);
+DROP INDEX CONCURRENTLY items_name;
+VACUUM items;
+INSERT INTO trace VALUES ('002', 14);
+",
+                    ),
+                    file(
+                        "003_price.sql",
+                        "-- migrate: up
+ALTER TABLE items ADD COLUMN price int NOT NULL DEFAULT 1;
+INSERT INTO trace VALUES ('003', 1);
+-- migrate: down
+ALTER TABLE items DROP COLUMN price;
+INSERT INTO trace VALUES ('003', 11);
+",
+                    ),
+                ],
+            )
         }
     }
 
