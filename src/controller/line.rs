@@ -197,8 +197,10 @@ impl<'a> Line<'a> {
             Act::Execute { take_over_from } => take_over_from.clone(),
         };
         self.remembered.memory = decision.memory;
+        let before = (look.history.clone(), look.assessment.clone());
         let performing = self.perform(&parsed, content, look, &decision.verdict, take_over_from.as_deref());
         let (report, seen) = Box::pin(performing).await;
+        let begun = !report.applied.is_empty();
         let ending = match report.end {
             End::Finished => Ending::Finished,
             End::Stopped => Ending::Stopped,
@@ -206,7 +208,8 @@ impl<'a> Line<'a> {
         };
         let observed = Observed::Executed { ending: &ending, assessment: seen.as_ref().map(|(_, seen)| seen) };
         let decision = self.decide(observed, &circumstances(occasion, places, interval));
-        Ok(ended(decision, seen))
+        // What couldn't begin has changed nothing: the status says what the look has seen.
+        Ok(ended(decision, seen.or((!begun).then_some(before))))
     }
 
     /// Whether the last look found a database.

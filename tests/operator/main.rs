@@ -22,6 +22,7 @@ mod process;
 mod progress;
 mod readme;
 mod remade;
+mod runbooks;
 mod shop;
 mod specs;
 mod stopped;
