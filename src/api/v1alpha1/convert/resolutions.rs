@@ -21,7 +21,10 @@ pub(super) fn read_resolutions(resolutions: &[ResolutionSpec], problems: &mut Pr
         let by = format!("spec.resolutions[{index}]");
         let version = problems.take(&format!("{by}.version"), Version::parse(version));
         if *run < 1 {
-            problems.add(format!("{by}.run"), format!("{run} is no run: they are counted from 1"));
+            problems.add(
+                format!("{by}.run"),
+                format!("{run} is no run: write the one of the message, they are counted from 1"),
+            );
         }
         read.extend(version.map(|version| Resolution {
             version: Some(version),
