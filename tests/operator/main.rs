@@ -16,6 +16,7 @@ mod full;
 mod install;
 mod liar;
 mod line;
+mod markdown;
 mod outage;
 mod pooler;
 mod process;

@@ -279,8 +279,8 @@ fn a_version_in_two_files_is_refused_naming_both() {
     assert_eq!(error.reason, Reason::DuplicateVersion);
     assert_eq!(
         error.message,
-        "001_b.sql (ConfigMap m, key 001_b.sql) and 1_a.sql (ConfigMap m, key 1_a.sql) have the same version: give one of \
-         them another"
+        "001_b.sql (ConfigMap m, key 001_b.sql) and 1_a.sql (ConfigMap m, key 1_a.sql) have the same version: give the \
+         one that isn't applied yet another"
     );
 }
 

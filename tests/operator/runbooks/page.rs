@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::markdown::{Block, blocks, outside_of_blocks};
+
 /// The sections of a page, in their order.
 pub const SECTIONS: [&str; 6] =
     ["What you see", "What it means", "Find the cause", "Ways out", "What happens next", "Keep it from coming again"];
@@ -11,14 +13,6 @@ pub const TRY_IT: &str = "Try it";
 /// One page.
 pub struct Page {
     pub name: String,
-    pub text: String,
-}
-
-/// A fenced block: its language, the word behind it, and its text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Block {
-    pub language: String,
-    pub word: String,
     pub text: String,
 }
 
@@ -75,36 +69,6 @@ impl Page {
             .unwrap_or_else(|| panic!("{} has no section {title:?}", self.name));
         rest.split_once("\n## ").map_or(rest, |(section, _)| section)
     }
-}
-
-fn outside_of_blocks(text: &str) -> impl Iterator<Item = &str> {
-    let mut inside = false;
-    text.lines().filter(move |line| {
-        let fence = line.starts_with("```");
-        inside ^= fence;
-        !inside && !fence
-    })
-}
-
-fn blocks(text: &str) -> Vec<Block> {
-    let mut blocks = Vec::new();
-    let mut open: Option<Block> = None;
-    for line in text.lines() {
-        match (line.strip_prefix("```"), &mut open) {
-            (Some(_), Some(_)) => blocks.extend(open.take()),
-            (Some(info), None) => {
-                let (language, word) = info.split_once(' ').unwrap_or((info, ""));
-                open = Some(Block { language: language.to_owned(), word: word.to_owned(), text: String::new() });
-            }
-            (None, Some(block)) => {
-                block.text.push_str(line);
-                block.text.push('\n');
-            }
-            (None, None) => {}
-        }
-    }
-    assert_eq!(open, None, "a block isn't closed");
-    blocks
 }
 
 /// Whether a text is what a page shows: `…` stands for anything, and it doesn't matter where lines are broken.

@@ -13,11 +13,12 @@ use kube::{ResourceExt, api::ListParams};
 use tokio_postgres::{Client, NoTls};
 
 use super::{
-    page::{Block, Page, TRY_IT, Way, is_as_shown},
+    page::{Page, TRY_IT, Way, is_as_shown},
     surroundings::Surroundings,
 };
 use crate::{
     install::install_crd,
+    markdown::Block,
     shop::{LIMIT, Shop, message, ready},
     support::{eventually, kubernetes},
 };
