@@ -193,7 +193,17 @@ impl<'a> Line<'a> {
             return Ok(Ended::Stopping);
         }
         let take_over_from = match &decision.act {
-            Act::Nothing => return Ok(ended(decision, Some((look.history, look.assessment)))),
+            Act::Nothing => {
+                let seen = match look.ownership {
+                    Ownership::Ours | Ownership::Unclaimed | Ownership::TakeOver { .. } => {
+                        Some((look.history, look.assessment))
+                    }
+                    // Another's history says nothing about this set, whose own it would be once the status had a version:
+                    // the API server would refuse a change of `history.set`, which is the way out.
+                    Ownership::Foreign { .. } => None,
+                };
+                return Ok(ended(decision, seen));
+            }
             Act::Execute { take_over_from } => take_over_from.clone(),
         };
         self.remembered.memory = decision.memory;
