@@ -133,7 +133,7 @@ impl Secrets {
         let bytes = self.data(name)?.remove(key).filter(|bytes| !bytes.is_empty()).ok_or_else(|| {
             Failure::new(
                 Reason::WaitingForSecret,
-                format!("Secret {name} has no key {key}, which spec.database.tls asks for"),
+                format!("Secret {name} has no key {key}: add it, or name another in spec.database.tls"),
             )
         })?;
         Ok(Pem { from: format!("key {key} of Secret {name}"), bytes })

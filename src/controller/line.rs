@@ -193,12 +193,24 @@ impl<'a> Line<'a> {
             return Ok(Ended::Stopping);
         }
         let take_over_from = match &decision.act {
-            Act::Nothing => return Ok(ended(decision, Some((look.history, look.assessment)))),
+            Act::Nothing => {
+                let seen = match look.ownership {
+                    Ownership::Ours | Ownership::Unclaimed | Ownership::TakeOver { .. } => {
+                        Some((look.history, look.assessment))
+                    }
+                    // Another's history says nothing about this set, whose own it would be once the status had a version:
+                    // the API server would refuse a change of `history.set`, which is the way out.
+                    Ownership::Foreign { .. } => None,
+                };
+                return Ok(ended(decision, seen));
+            }
             Act::Execute { take_over_from } => take_over_from.clone(),
         };
         self.remembered.memory = decision.memory;
+        let before = (look.history.clone(), look.assessment.clone());
         let performing = self.perform(&parsed, content, look, &decision.verdict, take_over_from.as_deref());
         let (report, seen) = Box::pin(performing).await;
+        let begun = !report.applied.is_empty();
         let ending = match report.end {
             End::Finished => Ending::Finished,
             End::Stopped => Ending::Stopped,
@@ -206,7 +218,8 @@ impl<'a> Line<'a> {
         };
         let observed = Observed::Executed { ending: &ending, assessment: seen.as_ref().map(|(_, seen)| seen) };
         let decision = self.decide(observed, &circumstances(occasion, places, interval));
-        Ok(ended(decision, seen))
+        // What couldn't begin has changed nothing: the status says what the look has seen.
+        Ok(ended(decision, seen.or((!begun).then_some(before))))
     }
 
     /// Whether the last look found a database.

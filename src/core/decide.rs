@@ -3,7 +3,7 @@
 //! The state machine of a reconcile, without its input and output: its table of cases is its test. It never decides to
 //! run anything while a finding stands, and never asks for a retry where a person must act.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -209,7 +209,8 @@ pub fn ownership(recorded: Option<&str>, desired: &Desired, state: RecordedOwner
 pub fn decide(observed: Observed<'_>, memory: &Memory, circumstances: &Circumstances) -> Decision {
     match observed {
         Observed::Suspended => {
-            let message = "spec.suspend is true: nothing is looked at and nothing runs until it is false";
+            let message =
+                "spec.suspend is true: nothing is looked at and nothing runs until it is false";
             say(Verdict::before_database(Reason::Suspended, message), Pace::Never, memory, circumstances)
         }
         Observed::InvalidSpec(failure) => say(before_database(failure), Pace::Never, memory, circumstances),
@@ -278,8 +279,8 @@ fn compared(
     let take_over_from = match ownership {
         Ownership::Foreign { owner } => {
             let message = format!(
-                "this history belongs to MigrationSet {owner}: delete that one, give one of the two another \
-                 spec.history.set, or take the history over with spec.history.takeOver: {owner}"
+                "this history belongs to MigrationSet {owner}: delete that one, give this one another spec.history.set, or take \
+                 the history over with spec.history.takeOver: {owner} (or the annotation dunlin.dev/take-over={owner})"
             );
             let verdict = Verdict { reason: Reason::Conflict, message, ..verdict_on(assessment) };
             return say(verdict, Pace::of(Reason::Conflict), memory, circumstances);
@@ -383,10 +384,10 @@ fn up_to_date(assessment: &Assessment) -> String {
 fn beside(assessment: &Assessment) -> String {
     let mut text = String::new();
     if assessment.on_trust > 0 {
-        text.push_str(&format!("; {} recorded on trust (spec.history.baseline)", assessment.on_trust));
+        let _ = write!(text, "; {} recorded on trust (spec.history.baseline)", assessment.on_trust);
     }
     if assessment.left_out > 0 {
-        text.push_str(&format!("; {} more in the source, which spec.target leaves out", assessment.left_out));
+        let _ = write!(text, "; {} more in the source, which spec.target leaves out", assessment.left_out);
     }
     text + &drift_beside(assessment)
 }

@@ -155,7 +155,8 @@ impl SqlError {
         error.sqlstate == "23502" && in_schema.as_deref() == Some(schema) && column.as_deref() == Some("set")
     }
 
-    /// What the engine's own query met, for the status; `what` says what it was doing, `cure` what it needs.
+    /// What the engine's own query met, for the status; `what` says what it was doing, `cure` what it needs, or nothing
+    /// where no particular right is asked for.
     #[must_use]
     pub fn into_failure(self, what: &str, cure: &str) -> Failure {
         let reason = match self.sqlstate() {
@@ -164,6 +165,7 @@ impl SqlError {
             _ => Reason::Retrying,
         };
         let text = match reason {
+            Reason::PermissionDenied if cure.is_empty() => format!("{what}: {self}; give the login that right"),
             Reason::PermissionDenied => format!("{what}: {self}; {cure}"),
             Reason::WaitingForDatabase => format!("{what}: {self}; it is tried again until the server takes writes"),
             _ => format!("{what}: {self}"),

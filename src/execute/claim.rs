@@ -173,7 +173,7 @@ pub(super) fn pooler() -> Failure {
     Failure::new(
         Reason::PoolerNotSupported,
         "the database is reached through a pooler in transaction or statement mode, which shares a session's locks among its clients: \
-         point the Secret past the pooler (spec.database.directSecretRef is for that), or use a pool in session mode. \
+         name a Secret that leads past the pooler, as spec: {database: {directSecretRef: {name: shop-db-direct}}}, or use a pool in session mode. \
          Nothing was run",
     )
 }
@@ -267,8 +267,8 @@ fn conflict(set: &str, owner: &str) -> Failure {
     Failure::new(
         Reason::Conflict,
         format!(
-            "the history of set {set} in this database belongs to the MigrationSet {owner}: give this one another history.set, \
-             or take the history over with history.takeOver: {owner}"
+            "the history of set {set} in this database belongs to MigrationSet {owner}: delete that one, give this one another \
+             spec.history.set, or take the history over with spec.history.takeOver: {owner}"
         ),
     )
 }

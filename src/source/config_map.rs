@@ -148,7 +148,10 @@ fn file(key: &str, bytes: Vec<u8>, left: usize) -> Result<(String, Vec<u8>), Str
         }
     };
     if bytes.len() > left {
-        return Err(format!("with it, the files of this set hold more than {} MiB", SET_BYTES >> 20));
+        return Err(format!(
+            "with it, the files of this set hold more than {} MiB: let another MigrationSet have some of them",
+            SET_BYTES >> 20
+        ));
     }
     Ok((name.to_owned(), bytes))
 }
@@ -168,7 +171,7 @@ fn gunzip(packed: &[u8], cap: usize) -> Result<Vec<u8>, String> {
         .map_err(|error| format!("can't be unpacked: {error}; pack it with gzip"))?;
     if bytes.len() > cap {
         return Err(format!(
-            "holds too much when unpacked: a file may hold {} MiB, and all files of a set {} MiB",
+            "holds too much when unpacked: a file may hold {} MiB, and all files of a set {} MiB; split it",
             FILE_BYTES >> 20,
             SET_BYTES >> 20
         ));

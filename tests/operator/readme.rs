@@ -5,16 +5,12 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::support::{fresh_database, kubernetes};
+use crate::{
+    markdown::blocks,
+    support::{fresh_database, kubernetes},
+};
 
 const README: &str = include_str!("../../README.md");
-
-/// A fenced block: its language, the word behind it, and its text.
-struct Block<'a> {
-    language: &'a str,
-    title: &'a str,
-    text: String,
-}
 
 /// M01, P01, P02: install lines and the quick start of our documents are run as they are written.
 #[tokio::test(flavor = "multi_thread")]
@@ -26,7 +22,7 @@ async fn the_first_migration_set_of_the_readme_works_as_written() {
     let mut operator = None;
     let mut ran = 0;
     for block in blocks(section("## A first MigrationSet")) {
-        match (block.language, block.title) {
+        match (block.language.as_str(), block.word.as_str()) {
             ("sh", "operator") => {
                 assert_eq!(block.text.trim(), "cargo run -- operator --namespace hello");
                 operator = Some(Operator::start());
@@ -66,26 +62,6 @@ fn every_link_of_the_readme_leads_somewhere() {
 fn section(title: &str) -> &'static str {
     let (_, rest) = README.split_once(title).expect("the README has the section");
     rest.split_once("\n## ").map_or(rest, |(section, _)| section)
-}
-
-fn blocks(text: &str) -> Vec<Block<'_>> {
-    let mut blocks = Vec::new();
-    let mut open: Option<Block<'_>> = None;
-    for line in text.lines() {
-        match (line.strip_prefix("```"), &mut open) {
-            (Some(_), Some(_)) => blocks.extend(open.take()),
-            (Some(info), None) => {
-                let (language, title) = info.split_once(' ').unwrap_or((info, ""));
-                open = Some(Block { language, title, text: String::new() });
-            }
-            (None, Some(block)) => {
-                block.text.push_str(line);
-                block.text.push('\n');
-            }
-            (None, None) => {}
-        }
-    }
-    blocks
 }
 
 fn run(folder: &Path, script: &str, url: &str) {

@@ -105,7 +105,7 @@ async fn every_password_method_works_and_require_auth_decides_among_them() {
         for excluding in [format!("!{method}"), "none".to_owned()] {
             let (reason, message) = refused(open(&format!("{url}?require_auth={excluding}")).await);
             assert_eq!(reason, Reason::AuthenticationFailed, "{message}");
-            assert!(message.contains("nothing was sent"), "{message}");
+            assert!(message.contains("nothing was sent; add it to require_auth"), "{message}");
         }
     }
     let trusted = format!("postgres://trusted_user@{at}/postgres");
@@ -119,11 +119,14 @@ async fn every_password_method_works_and_require_auth_decides_among_them() {
 async fn a_refused_login_says_why_and_what_to_do() {
     let at = address(logins().await);
     for (login, expected) in [
-        ("scram_user:swordfish2", "(28P01); correct user and password in the Secret"),
+        (
+            "scram_user:swordfish2",
+            "(28P01); correct user and password in the Secret, or set it in the database by ALTER ROLE \"scram_user\" PASSWORD",
+        ),
         ("nobody:swordfish", "(28P01)"),
         ("md5_user:swordfish2", "(28P01)"),
         ("scram_user", "there is none; add it to the Secret"),
-        ("asleep_user:swordfish", "(28000); check the role (it needs LOGIN)"),
+        ("asleep_user:swordfish", "(28000); check the role (ALTER ROLE \"asleep_user\" LOGIN)"),
     ] {
         let (reason, message) = refused(open(&format!("postgres://{login}@{at}/postgres")).await);
         assert_eq!(reason, Reason::AuthenticationFailed, "{login}: {message}");

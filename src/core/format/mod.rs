@@ -64,7 +64,10 @@ pub fn read(bundle: &Bundle, format: Format) -> Result<MigrationDir, SourceError
     let mut named = Vec::with_capacity(bundle.files().len());
     let mut drafts = Vec::with_capacity(bundle.files().len());
     if bundle.files().is_empty() {
-        problems.add(Reason::InvalidSource, "the source holds no migration file".into());
+        problems.add(
+            Reason::InvalidSource,
+            "the source holds no migration file: put one into it, named as in 001_users.sql".into(),
+        );
     }
     for file in bundle.files() {
         let Some((version, name)) = file::named(file, convention, &mut problems) else { continue };
@@ -96,7 +99,7 @@ fn check_kinds(named: &[Named], problems: &mut Problems) {
             problems.add(
                 Reason::InvalidSource,
                 format!(
-                    "the versions are of two kinds: that of {} is {one_kind}, that of {} {other_kind}; one set has one kind",
+                    "the versions are of two kinds: that of {} is {one_kind}, that of {} {other_kind}; one set has one kind: rename the one that isn't applied yet",
                     one.file.name, other.file.name
                 ),
             );
@@ -114,7 +117,7 @@ fn check_unique(named: &[Named], problems: &mut Problems) {
         problems.add(
             Reason::DuplicateVersion,
             format!(
-                "{} ({}) and {} ({}) have the same version: give one of them another",
+                "{} ({}) and {} ({}) have the same version: give the one that isn't applied yet another",
                 other.file.name, other.file.origin, this.file.name, this.file.origin
             ),
         );
@@ -146,7 +149,10 @@ fn resolve(drafts: Vec<Draft>, named: &[Named], problems: &mut Problems) -> Vec<
                 migration.depends.push(version.clone());
             } else {
                 let close = if problems.is_full() { String::new() } else { close(reference, &migration.file, named) };
-                let message = format!("depends on {}, which isn't in the source{close}", reference.text);
+                let message = format!(
+                    "depends on {}, which isn't in the source{close}: add its file, or remove it from `-- depends:`",
+                    reference.text
+                );
                 problems.at(&migration.file, line, column, &message);
             }
         }
@@ -178,7 +184,9 @@ fn resolve(drafts: Vec<Draft>, named: &[Named], problems: &mut Problems) -> Vec<
 /// A reference with a name must name the file.
 fn misnamed(reference: &Reference, found: &Named) -> Option<String> {
     let name = reference.name.as_deref()?;
-    (name != found.name).then(|| format!("{} is named, but that version's file is {}", reference.text, found.file.name))
+    (name != found.name).then(|| {
+        format!("{} is named, but that version's file is {}: correct the name", reference.text, found.file.name)
+    })
 }
 
 /// Up to three other files that may have been meant.
@@ -196,7 +204,7 @@ fn close(reference: &Reference, from: &str, named: &[Named]) -> String {
     }
     close.sort_unstable();
     let stems: Vec<&str> = close.into_iter().take(3).map(|(_, stem)| stem).collect();
-    if stems.is_empty() { String::new() } else { format!("; did you mean {}?", stems.join(" or ")) }
+    if stems.is_empty() { String::new() } else { format!(" (did you mean {}?)", stems.join(" or ")) }
 }
 
 /// Dependencies first, then by version.

@@ -110,7 +110,7 @@ fn find_denied(ground: &Ground<'_>, downs: &[&Recorded], assessment: &mut Assess
     let instead =
         if gone { "set spec.target back, or put the files back" } else { "set spec.target back, as to latest" };
     let message = format!(
-        "{} would be rolled back, and policy.rollback is Deny: {instead}; or allow it with spec.policy.rollback: Allow, which runs their \
+        "{} would be rolled back, and spec.policy.rollback is Deny: {instead}; or allow it with spec.policy.rollback: Allow, which runs their \
          down sections",
         words::list(denied.iter().map(|row| format!("{}_{}", row.version, row.name)))
     );

@@ -101,7 +101,9 @@ pub enum Cause {
     #[error("it is a standby, which can't be written to; connect to the primary")]
     Standby,
     /// The server has no TLS.
-    #[error("the server doesn't offer TLS, and {mode} is asked for; switch TLS on there (ssl = on)")]
+    #[error(
+        "the server doesn't offer TLS, and {mode} is asked for; switch TLS on there (ssl = on), or ask for prefer in tls.mode and the URL"
+    )]
     TlsNotOffered {
         /// What was asked for.
         mode: TlsMode,
@@ -110,7 +112,7 @@ pub enum Cause {
     #[error("TLS: {0}")]
     Tls(String),
     /// `channel_binding=require`, and the login isn't bound.
-    #[error("channel_binding=require, and {0}")]
+    #[error("channel_binding=require, and {0}; mend that there, or remove channel_binding from the URL")]
     ChannelBinding(&'static str),
     /// The login was refused.
     #[error("{message}{}; {advice}", code.as_ref().map(|it| format!(" ({it})")).unwrap_or_default())]
@@ -120,10 +122,10 @@ pub enum Cause {
         /// The server's words, or the driver's.
         message: String,
         /// What to do.
-        advice: &'static str,
+        advice: String,
     },
     /// `require_auth` excludes what the server asks for.
-    #[error("the server asks for authentication by {}, which require_auth excludes; nothing was sent", .0.name())]
+    #[error("the server asks for authentication by {}, which require_auth excludes, so nothing was sent; add it to require_auth, or change pg_hba.conf there", .0.name())]
     MethodExcluded(Method),
     /// No right to connect.
     #[error("{message} (42501); {grant}")]
@@ -186,7 +188,7 @@ impl Cause {
             "invalid configuration" if detail == "password missing" => Self::Authentication {
                 code: None,
                 message: "the server asks for a password, and there is none".to_owned(),
-                advice: "add it to the Secret",
+                advice: "add it to the Secret".to_owned(),
             },
             "authentication error" if detail.contains("channel binding") => Self::ChannelBinding(
                 "the server doesn't offer it; it needs SCRAM and a certificate signed with RSA or ECDSA",
@@ -194,7 +196,9 @@ impl Cause {
             "authentication error" => Self::Authentication {
                 code: None,
                 message: format!("logging in failed ({})", shown(&detail, parameters)),
-                advice: "check password_encryption and pg_hba.conf there: scram-sha-256, md5 and password are supported",
+                advice:
+                    "check password_encryption and pg_hba.conf there: scram-sha-256, md5 and password are supported"
+                        .to_owned(),
             },
             "unexpected message from server" | "error parsing response from server" => {
                 Self::NotPostgres("a message makes no sense")
@@ -211,17 +215,25 @@ impl Cause {
             SqlState::INVALID_PASSWORD => Self::Authentication {
                 code: Some(code),
                 message,
-                advice: "correct user and password in the Secret, or set them in the database by ALTER ROLE … PASSWORD",
+                advice: format!(
+                    "correct user and password in the Secret, or set it in the database by ALTER ROLE {} PASSWORD '…'",
+                    quoted(&parameters.user)
+                ),
             },
             SqlState::INVALID_AUTHORIZATION_SPECIFICATION if message.contains("pg_hba.conf") => Self::Authentication {
                 code: Some(code),
                 message,
-                advice: "add a line for it to pg_hba.conf there; if it asks for TLS or for none, set tls.mode accordingly",
+                advice:
+                    "add a line for it to pg_hba.conf there; if it asks for TLS or for none, set tls.mode accordingly"
+                        .to_owned(),
             },
             SqlState::INVALID_AUTHORIZATION_SPECIFICATION => Self::Authentication {
                 code: Some(code),
                 message,
-                advice: "check the role (it needs LOGIN), pg_hba.conf, and whether a client certificate is asked for",
+                advice: format!(
+                    "check the role (ALTER ROLE {} LOGIN), pg_hba.conf, and whether a client certificate is asked for",
+                    quoted(&parameters.user)
+                ),
             },
             SqlState::INSUFFICIENT_PRIVILEGE => {
                 let grant = format!(

@@ -111,7 +111,9 @@ pub(super) fn is_known(mark: Option<&str>, tables: &Tables) -> Result<bool, Fail
 pub(super) fn not_ours(schema: &str, why: &str) -> Failure {
     Failure::new(
         Reason::InvalidSpec,
-        format!("spec.history.schema: the tables in schema {schema} are not Dunlin's ({why}): name another schema"),
+        format!(
+            "spec.history.schema: the tables in schema {schema} are not Dunlin's ({why}): name another schema there"
+        ),
     )
 }
 

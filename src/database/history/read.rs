@@ -87,7 +87,7 @@ pub fn history(answer: Result<Vec<Row>, SqlError>, tables: &Tables, who: &str) -
             Failure::new(
                 Reason::InvalidSpec,
                 format!(
-                    "spec.history: a row of {} can't be read: {what}; was it edited by hand?",
+                    "spec.history: a row of {} can't be read: {what}; was it edited by hand? Put it back as it was",
                     tables.table("migration")
                 ),
             )

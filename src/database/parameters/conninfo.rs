@@ -6,7 +6,7 @@ use super::{error::Problem, table::Given};
 /// Reads a URL or a string of keywords and values.
 pub(super) fn parse(text: &str) -> Result<Given, Problem> {
     if text.is_empty() {
-        return Err(Problem::Form("is empty"));
+        return Err(Problem::Form("is empty; write postgresql://user:password@host:5432/database"));
     }
     if text.len() > 16 * 1024 {
         return Err(Problem::Form("is longer than 16 KiB"));

@@ -151,7 +151,11 @@ fn certificate(problem: &CertificateError) -> String {
             "the server's certificate isn't for this host; renew it with the host as a subjectAltName".to_owned()
         }
         CertificateError::Revoked => "the server's certificate is revoked; renew it".to_owned(),
-        CertificateError::BadSignature => "a signature doesn't match the server's certificate".to_owned(),
+        // Authorities are looked up by name: a new one of the same name is the usual cause.
+        CertificateError::BadSignature => {
+            "the server's certificate isn't signed by the trusted CA of that name; give the CA that signed it by tls.caSecretRef"
+                .to_owned()
+        }
         other => {
             // rustls has no variants of its own for these.
             let text = format!("{other:?}");

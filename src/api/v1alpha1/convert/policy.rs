@@ -145,7 +145,7 @@ pub(super) fn read_policy(policy: &PolicySpec, problems: &mut Problems) -> (Poli
         lock_timeout_ms: read_millis("spec.policy.lockTimeout", lock_timeout, problems),
         statement_timeout_ms: read_millis("spec.policy.statementTimeout", statement_timeout, problems),
         lock_retries: u32::try_from(*lock_retries).unwrap_or_else(|_| {
-            problems.add("spec.policy.lockRetries", "is below 0");
+            problems.add("spec.policy.lockRetries", "is below 0: write 0 for no retries, or more");
             0
         }),
     };

@@ -96,7 +96,7 @@ fn read_selector(selector: &Selector, problems: &mut Problems) -> Option<LabelSe
             (SelectorOperator::Exists, true) => Requirement::Exists(key),
             (SelectorOperator::DoesNotExist, true) => Requirement::DoesNotExist(key),
             (SelectorOperator::In | SelectorOperator::NotIn, true) => {
-                problems.add(path, format!("{operator:?} needs values"));
+                problems.add(path, format!("{operator:?} needs values: name one"));
                 sound = false;
                 continue;
             }

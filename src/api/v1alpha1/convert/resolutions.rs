@@ -30,7 +30,10 @@ pub(super) fn read_resolutions(
         let by = said(&place, set, &[Key::Field("spec"), Key::Field("resolutions"), item, Key::Field("action")]);
         let version = problems.take(&format!("{place}.version"), Version::parse(version));
         if *run < 1 {
-            problems.add(format!("{place}.run"), format!("{run} is no run: they are counted from 1"));
+            problems.add(
+                format!("{place}.run"),
+                format!("{run} is no run: write the one of the message, they are counted from 1"),
+            );
         }
         read.extend(version.map(|version| Resolution {
             version: Some(version),

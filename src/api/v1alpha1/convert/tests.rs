@@ -219,7 +219,7 @@ fn everything_that_is_wrong_is_said_at_once_in_the_order_of_the_fields() {
         "spec.target: \"batch:x\" names no batch: write batch: and a number, as status.recent shows it",
         "spec.policy.lockTimeout: \"soon\" is no duration: write one such as 10m, 1h30m, 3s or 500ms",
         "spec.policy.statementTimeout: \"600h\" is longer than PostgreSQL can count: write at most 576h",
-        "spec.policy.lockRetries: is below 0",
+        "spec.policy.lockRetries: is below 0: write 0 for no retries, or more",
         "spec.interval: shorter than a second: write a duration from 1s to 24h",
     ];
     assert_eq!(failure.message, expected.join("; "));
