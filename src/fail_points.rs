@@ -54,6 +54,8 @@ points! {
     StatementSent = "statement_sent",
     /// It is answered.
     StatementAfter = "statement_after",
+    /// COMMIT is about to be sent, where the file went statement by statement.
+    CommitBefore = "commit_before",
     /// A message that holds COMMIT is on its way; the answer isn't awaited yet.
     CommitSent = "commit_sent",
     /// COMMIT is answered.

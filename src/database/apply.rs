@@ -250,6 +250,7 @@ async fn piecewise(
         return refused(Part::Closing, None, error);
     }
     let message = format!("{};{reset}", closing.join(";"));
+    reached(Point::CommitBefore).await;
     let (completed, error) =
         send_all(client, &message, Extent::new(closing.len(), reset), Some(Point::CommitSent)).await;
     reached(Point::CommitAfter).await;

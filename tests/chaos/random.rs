@@ -113,9 +113,10 @@ async fn round(lane: &Lane, namespace: &str, rng: &mut StdRng, measure: Measure,
     tally.reigned += begun.elapsed();
     // Whoever was killed last left something; one operator has the last word.
     let last = Operator::start(namespace, None, &lane.logs.join("last.log"));
-    let rested = tally.verdict.others.is_empty();
-    let verdicts = join_all(members.iter().map(async |member| {
-        let quiet = if rested { until_quiet(&member.subject, Duration::from_mins(1)).await } else { Ok(()) };
+    // A round that was given up has no end that could be held against an undisturbed run.
+    let judged = if tally.verdict.others.is_empty() { members.as_slice() } else { &[] };
+    let verdicts = join_all(judged.iter().map(async |member| {
+        let quiet = until_quiet(&member.subject, Duration::from_mins(1)).await;
         let mut verdict = judge(&member.subject, &member.scenario, &member.expected).await;
         verdict.others.extend(quiet.err().map(|error| format!("{}: {error}", member.subject.name)));
         verdict

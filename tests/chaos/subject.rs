@@ -110,13 +110,22 @@ impl Subject {
     }
 
     /// Runs SQL; a server that is just restarting is waited for.
+    /// The server may be killed under it, and it is sent again then: it is to be one that does no harm twice.
     pub async fn run(&self, sql: &str) {
-        self.connect().await.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let run = until("the server runs it", LIMIT, || async {
+            match self.connect().await.batch_execute(sql).await {
+                Err(error) if error.as_db_error().is_some_and(|error| !is_of_an_end(error)) => {
+                    panic!("{sql}: {error:?}")
+                }
+                answer => answer.map_err(|error| format!("{error:?}")),
+            }
+        });
+        run.await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// The first column of every row, or why there is none.
+    /// The first column of every row, asked for again while the server is killed under the question.
     pub async fn column(&self, sql: &str) -> Result<Vec<String>, String> {
-        column(&self.connect().await, sql).await
+        until("the server answers", LIMIT, || async { column(&self.connect().await, sql).await }).await
     }
 
     /// The database outside the history, as lines: its schema, and every table's rows.
@@ -165,6 +174,11 @@ pub async fn until<T, F: Future<Output = Result<T, String>>>(
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Class 57: the server, or somebody, ends the session.
+fn is_of_an_end(error: &tokio_postgres::error::DbError) -> bool {
+    error.code().code().starts_with("57")
 }
 
 pub async fn column(client: &tokio_postgres::Client, sql: &str) -> Result<Vec<String>, String> {
