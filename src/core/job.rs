@@ -97,7 +97,8 @@ fn down_name(row: &Recorded) -> String {
 /// Why the stored text can't be read, which this version of Dunlin would have said of the file.
 pub fn down_section<'a>(row: &Recorded, dir: &'a MigrationDir, stored: &str) -> Result<Cow<'a, Section>, String> {
     let checksum = Checksum::of(stored);
-    let file = dir.get(&row.version).and_then(|migration| migration.down.as_ref());
+    let file = dir.get(&row.version).filter(|migration| migration.mode == row.mode);
+    let file = file.and_then(|migration| migration.down.as_ref());
     if let Some(section) = file.filter(|section| section.checksum == checksum) {
         return Ok(Cow::Borrowed(section));
     }

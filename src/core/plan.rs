@@ -5,6 +5,7 @@
 mod approve;
 mod judge;
 mod rollback;
+mod squash;
 mod target;
 mod words;
 
@@ -21,6 +22,7 @@ use super::{
     outcome::Reason,
 };
 use judge::Standing;
+use target::Wanted;
 use words::list;
 
 /// The verdict on a directory and a history.
@@ -165,12 +167,12 @@ pub enum Amendment {
         /// Where it was said.
         by: String,
     },
-    /// The source holds those again that this migration stood for, and not itself: they count as applied again, and it as
-    /// undone, without running.
+    /// The source holds those again that this migration stood for, and not itself, or the target lies between them: they
+    /// count as applied again, and it as undone, without running.
     Restore {
         /// The migration that stood for others, as the history spells it.
         version: Version,
-        /// Those others, as the history spells them.
+        /// Those others, as the history spells them, or their files.
         replaced: Vec<Version>,
     },
     /// A database without a history is what a person says that it is: these are recorded without running.
@@ -193,6 +195,8 @@ struct Ground<'a> {
     history: &'a History,
     desired: &'a Desired,
     recorded: HashMap<&'a Version, &'a Recorded>,
+    /// What applied migrations stand for.
+    stood_for: HashSet<&'a Version>,
 }
 
 impl<'a> Ground<'a> {
@@ -200,8 +204,9 @@ impl<'a> Ground<'a> {
         self.recorded.get(version).copied()
     }
 
-    fn is_applied(&self, version: &Version) -> bool {
-        self.row(version).is_some_and(|row| row.state.is_applied())
+    /// Whether the database has it, by itself or by what stands for it.
+    fn has(&self, version: &Version) -> bool {
+        self.row(version).is_some_and(|row| row.state.is_applied()) || self.stood_for.contains(version)
     }
 }
 
@@ -209,7 +214,9 @@ impl<'a> Ground<'a> {
 #[must_use]
 pub fn plan(dir: &MigrationDir, history: &History, desired: &Desired) -> Assessment {
     let recorded = history.migrations.iter().map(|row| (&row.version, row)).collect();
-    let ground = Ground { dir, history, desired, recorded };
+    let there = history.migrations.iter().filter(|row| row.state.is_applied() || row.state == State::Replaced);
+    let stood_for = there.flat_map(|row| &row.replaces).collect();
+    let ground = Ground { dir, history, desired, recorded, stood_for };
     let mut assessment = Assessment::default();
     let wanted = target::wanted(&ground, &mut assessment);
     let stamped = target::baseline(&ground, &mut assessment);
@@ -228,6 +235,9 @@ pub fn plan(dir: &MigrationDir, history: &History, desired: &Desired) -> Assessm
                 assessment.applied += 1;
                 assessment.version = Some(migration.version.clone());
                 match row.filter(|row| row.state.is_applied() && wanted.undoes(row, Some(position))) {
+                    Some(row) if squash::falls_apart(&ground, row, &wanted) => {
+                        squash::restore(&ground, row, &mut assessment);
+                    }
                     Some(row) => downs.push(row),
                     None => highest_position = Some(position),
                 }
@@ -239,22 +249,19 @@ pub fn plan(dir: &MigrationDir, history: &History, desired: &Desired) -> Assessm
             Standing::Pending => {
                 assessment.pending += 1;
                 if wanted.has(position) {
-                    pend(&ground, migration, &mut assessment);
+                    squash::pend(&ground, migration, &mut assessment);
                 } else {
                     assessment.left_out += 1;
                 }
             }
             Standing::Continuing => {
                 assessment.pending += 1;
-                pend(&ground, migration, &mut assessment);
+                squash::pend(&ground, migration, &mut assessment);
             }
         }
     }
 
-    find_gone(&ground, &mut assessment);
-    let gone = assessment.missing.iter().filter_map(|version| ground.row(version));
-    let undone = |row: &&Recorded| wanted.undoes(row, None) || desired.policy.on_missing == OnMissing::Rollback;
-    downs.extend(gone.filter(undone));
+    downs.extend(find_gone(&ground, &wanted, &mut assessment));
     for row in history.migrations.iter().filter(|row| dir.get(&row.version).is_none()) {
         if let Standing::Undoing = judge::judge_without_file(&ground, row, &mut assessment) {
             downs.push(row);
@@ -272,65 +279,23 @@ pub fn plan(dir: &MigrationDir, history: &History, desired: &Desired) -> Assessm
     assessment
 }
 
-/// Puts a pending migration into the plan, unless it stands for others that are applied.
-fn pend(ground: &Ground<'_>, migration: &Migration, assessment: &mut Assessment) {
-    if !migration.replaces.is_empty() {
-        if migration.replaces.iter().all(|version| ground.is_applied(version)) {
-            let spelled = |version: &Version| ground.row(version).map_or(version, |row| &row.version).clone();
-            assessment.amendments.push(Amendment::Replace {
-                version: spelled(&migration.version),
-                replaced: migration.replaces.iter().map(spelled).collect(),
-            });
-            return;
-        }
-        // The old files are still in the source: they run first, and this one is recorded after them.
-        if migration.replaces.iter().all(|version| ground.is_applied(version) || ground.dir.get(version).is_some()) {
-            return;
-        }
-        if migration.replaces.iter().any(|version| ground.is_applied(version)) {
-            let lacking: Vec<&str> =
-                migration.replaces.iter().filter(|version| !ground.is_applied(version)).map(Version::as_str).collect();
-            assessment.findings.push(Finding {
-                reason: Reason::MissingMigration,
-                message: format!(
-                    "{} replaces migrations of which the database has only some; it lacks {}: put their files back until they are applied",
-                    migration.file,
-                    lacking.join(", ")
-                ),
-                failure: None,
-            });
-        }
-    }
-    assessment.plan.steps.push(Step {
-        version: migration.version.clone(),
-        name: migration.name.clone(),
-        direction: Direction::Up,
-        mode: migration.mode,
-        checksum: migration.up.checksum.as_str().to_owned(),
-    });
-}
-
-/// Finds what the database has and the source has not. What a migration of the source stands for is not gone; nor is what
-/// stood for others that are back.
-fn find_gone(ground: &Ground<'_>, assessment: &mut Assessment) {
-    let Ground { dir, history, .. } = ground;
+/// Finds what the database has and the source has not, and what of it goes. What a migration of the source stands for is
+/// not gone; nor is what stood for others that are back.
+fn find_gone<'a>(ground: &Ground<'a>, wanted: &Wanted<'_>, assessment: &mut Assessment) -> Vec<&'a Recorded> {
+    let Ground { dir, history, desired, .. } = ground;
     let replaced: HashSet<&Version> = dir.migrations().iter().flat_map(|migration| migration.replaces.iter()).collect();
-    let gone = history
-        .migrations
-        .iter()
-        .filter(|row| row.state.is_applied() && dir.get(&row.version).is_none() && !replaced.contains(&row.version));
-    for row in gone {
-        let is_back = |version: &Version| {
-            dir.get(version).is_some() && ground.row(version).is_some_and(|row| row.state == State::Replaced)
-        };
-        if !row.replaces.is_empty() && row.replaces.iter().all(is_back) {
-            let replaced = row.replaces.iter().filter_map(|version| ground.row(version));
-            assessment.amendments.push(Amendment::Restore {
-                version: row.version.clone(),
-                replaced: replaced.map(|row| row.version.clone()).collect(),
-            });
-        } else {
+    let mut downs = Vec::new();
+    for row in history.migrations.iter().filter(|row| row.state.is_applied() && dir.get(&row.version).is_none()) {
+        if squash::is_back(ground, row) || squash::falls_apart(ground, row, wanted) {
+            squash::restore(ground, row, assessment);
+            continue;
+        }
+        let is_missing = !replaced.contains(&row.version);
+        if is_missing {
             assessment.missing.push(row.version.clone());
+        }
+        if wanted.undoes(row, None) || is_missing && desired.policy.on_missing == OnMissing::Rollback {
+            downs.push(row);
         }
     }
     assessment.missing.sort();
@@ -339,6 +304,7 @@ fn find_gone(ground: &Ground<'_>, assessment: &mut Assessment) {
     {
         assessment.version = Some(last.clone());
     }
+    downs
 }
 
 /// What is gone and isn't undone by the plan holds it up, unless it may be gone or a person has said what became of it.
@@ -348,7 +314,8 @@ fn find_missing(ground: &Ground<'_>, assessment: &mut Assessment) {
         return;
     }
     let mut rows: Vec<&Recorded> = assessment.missing.iter().filter_map(|version| ground.row(version)).collect();
-    rows.retain(|row| !assessment.plan.undoes(&row.version));
+    let undone = assessment.plan.undone();
+    rows.retain(|row| !undone.contains(&row.version));
     rows.retain(|row| match judge::resolution(desired, row, &[Action::MarkRolledBack]) {
         Some(resolution) => {
             assessment.amendments.push(judge::resolve(row, resolution));
@@ -374,7 +341,8 @@ fn find_out_of_order(ground: &Ground<'_>, highest_position: Option<usize>, asses
     if desired.policy.out_of_order == OutOfOrder::Allow {
         return;
     }
-    let last_missing = assessment.missing.iter().rfind(|version| !assessment.plan.undoes(version));
+    let undone = assessment.plan.undone();
+    let last_missing = assessment.missing.iter().rfind(|version| !undone.contains(version));
     let is_late = |step: &&Step| {
         step.direction == Direction::Up
             // A migration that the history knows was in order when it first ran.
@@ -449,8 +417,9 @@ impl Plan {
         rests
     }
 
-    fn undoes(&self, version: &Version) -> bool {
-        self.steps.iter().any(|step| step.direction == Direction::Down && step.version == *version)
+    /// What its ways down undo.
+    fn undone(&self) -> HashSet<&Version> {
+        self.steps.iter().filter(|step| step.direction == Direction::Down).map(|step| &step.version).collect()
     }
 }
 

@@ -9,9 +9,12 @@ use crate::core::{
         Approval, HistoryLocation, OnChecksumDrift, Owner, Policy, Resolution, Rollback, SessionSettings, Target,
     },
     format::{self, Format},
-    history::{Run, RunOutcome},
+    history::{OfferedPlan, Run, RunOutcome},
     job::{Job, prefix_hash},
 };
+
+#[path = "plan/going_tests.rs"]
+mod going;
 
 const NO_TRANSACTION: &str = "-- migrate: no-transaction\n";
 

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     core::{
         desired::{Action, TransactionScope},
-        history::{History, Recorded, RunOutcome, State},
+        history::{History, Recorded, Retrying, RunOutcome, State},
         job::{self, ApprovedStep, Job},
         migration::{Direction, TransactionMode, Version},
         outcome::{Failure, Reason},
@@ -89,14 +89,26 @@ pub(super) async fn amend(
                 }
             }
             Amendment::Restore { version, replaced } => {
-                if let Some(row) = known.get(version) {
-                    sql.push_str(&writer.restore(row, replaced));
+                let Some(row) = known.get(version) else { continue };
+                sql.push_str(&writer.restore(row, replaced));
+                for version in replaced {
+                    let part = known.get(version).copied();
+                    if part.is_none_or(|part| part.state != State::Replaced)
+                        && let Some(migration) = work.dir.get(version)
+                    {
+                        sql.push_str(&writer.restore_part(&Job::up(migration, part, session)));
+                    }
                 }
             }
             Amendment::Stamp { versions } => {
                 for migration in versions.iter().filter_map(|version| work.dir.get(version)) {
                     let job = Job::up(migration, known.get(&migration.version).copied(), session);
                     sql.push_str(&writer.stamp(migration, &job));
+                }
+                let stamped = versions.iter().filter_map(|version| work.dir.get(version));
+                let replaced: Vec<Version> = stamped.flat_map(|migration| &migration.replaces).cloned().collect();
+                if !replaced.is_empty() {
+                    sql.push_str(&writer.stamp_replaced(&replaced));
                 }
             }
             Amendment::Offer => sql.push_str(&writer.offer(&assessment.plan, None)),
@@ -243,7 +255,10 @@ impl Step<'_> {
         running: &watch::Sender<Option<Running>>,
     ) -> Ended {
         let Job { version, direction, .. } = self.job;
-        let retrying = history.retrying.iter().find(|run| run.version == *version && run.direction == *direction);
+        // What has become of the migration since is later than a try that was given up before it.
+        let since = self.recorded.map_or(0, |row| row.run.id);
+        let is_this = |run: &&Retrying| run.version == *version && run.direction == *direction && run.run >= since;
+        let retrying = history.retrying.iter().find(is_this);
         let row = retrying.map_or(RunRow::New(self.kind()), |run| RunRow::Existing(run.run));
         // Another text is another attempt, which is counted from the start.
         let mut attempts = retrying.filter(|run| run.inputs == self.job.inputs).map_or(0, |run| run.attempts);

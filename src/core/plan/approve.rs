@@ -1,5 +1,7 @@
 //! A person's consent: which plans wait for it, and whether it was given to exactly this one.
 
+use std::fmt::Write as _;
+
 use super::{Amendment, Assessment, Consent, Finding, Ground, Plan, Step, words};
 use crate::core::{
     desired::{ApprovalRequired, Desired},
@@ -38,13 +40,14 @@ pub(super) fn ask(ground: &Ground<'_>, assessment: &mut Assessment) {
         words::annotation(desired, "approved-plan", &digest)
     );
     for given in &desired.approval.given {
-        message.push_str(&format!("\n{} approves {}, which isn't this plan", given.place(), given.plan));
+        let _ = write!(message, "\n{} approves {}, which isn't this plan", given.place(), given.plan);
         if let Some(other) = history.plans.iter().find(|plan| plan.digest == given.plan) {
             message.push_str(&changes(&other.steps, &assessment.plan.in_words()));
         }
     }
     let is_offered = history.plans.iter().any(|plan| plan.digest == digest);
-    if !is_offered && assessment.findings.is_empty() {
+    // What is amended first may change the plan.
+    if !is_offered && assessment.findings.is_empty() && assessment.amendments.is_empty() {
         assessment.amendments.push(Amendment::Offer);
     }
     assessment.consent = Consent::Awaited { message: message.clone() };
@@ -109,19 +112,26 @@ impl Plan {
 /// What is other in a plan than in the one that was approved.
 fn changes(approved: &str, now: &str) -> String {
     let step = |line: &str| line.split(" (").next().unwrap_or_default().to_owned();
+    // Behind the steps that are written down a count stands for the others.
+    let steps = |plan: &'_ str| plan.lines().filter(|line| !line.starts_with("and ")).map(str::to_owned).collect();
+    let (approved_steps, now_steps): (Vec<String>, Vec<String>) = (steps(approved), steps(now));
     let mut changes = Vec::new();
-    for line in now.lines().filter(|line| !approved.lines().any(|other| other == *line)) {
-        let was_there = approved.lines().any(|other| step(other) == step(line));
+    for line in now_steps.iter().filter(|line| !approved_steps.contains(line)) {
+        let was_there = approved_steps.iter().any(|other| step(other) == step(line));
         changes.push(if was_there {
             format!("{} has another text", step(line))
         } else {
             format!("{} was added", step(line))
         });
     }
-    let gone = approved.lines().filter(|line| !now.lines().any(|other| step(other) == step(line)));
+    let gone = approved_steps.iter().filter(|line| !now_steps.iter().any(|other| step(other) == step(line)));
     changes.extend(gone.map(|line| format!("{} is no longer in it", step(line))));
     if changes.is_empty() {
-        changes.push("its steps stand in another order".to_owned());
+        changes.push(if approved_steps == now_steps {
+            format!("what follows its first {STEPS} steps is other")
+        } else {
+            "its steps stand in another order".to_owned()
+        });
     }
     format!(": {}", words::list(changes.iter()))
 }

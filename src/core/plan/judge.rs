@@ -28,12 +28,16 @@ pub(super) enum Standing {
 
 /// Judges one migration of the source, adding drift, amendments and findings on the way.
 pub(super) fn judge(ground: &Ground<'_>, migration: &Migration, assessment: &mut Assessment) -> Standing {
-    let Some(row) = ground.row(&migration.version) else { return Standing::Pending };
+    let stood_for = ground.stood_for.contains(&migration.version);
+    let Some(row) = ground.row(&migration.version) else {
+        return if stood_for { Standing::Applied } else { Standing::Pending };
+    };
     match row.state {
         State::Applied | State::Stamped | State::Replaced => {
             judge_applied(ground, migration, row, assessment);
             Standing::Applied
         }
+        State::RolledBack if stood_for => Standing::Applied,
         State::RolledBack => Standing::Pending,
         State::Failed | State::Interrupted => judge_failed(ground, row, Some(migration), assessment),
     }
@@ -52,7 +56,9 @@ fn judge_applied(ground: &Ground<'_>, migration: &Migration, row: &Recorded, ass
             }),
         }
     }
-    if row.down_checksum.as_ref() != migration.down.as_ref().map(|down| &down.checksum) {
+    // A way down is as transactional as its file.
+    let is_other_way = row.mode != migration.mode && migration.down.is_some();
+    if is_other_way || row.down_checksum.as_ref() != migration.down.as_ref().map(|down| &down.checksum) {
         assessment.amendments.push(Amendment::StoreDown { version: row.version.clone() });
     }
 }
@@ -61,7 +67,7 @@ fn judge_applied(ground: &Ground<'_>, migration: &Migration, row: &Recorded, ass
 fn section<'a>(ground: &Ground<'a>, row: &Recorded, file: Option<&'a Migration>) -> Option<Cow<'a, Section>> {
     match row.run.direction {
         Direction::Up => file.map(|migration| Cow::Borrowed(&migration.up)),
-        Direction::Down => match file.and_then(|migration| migration.down.as_ref()) {
+        Direction::Down => match file.filter(|file| file.mode == row.mode).and_then(|file| file.down.as_ref()) {
             Some(down) => Some(Cow::Borrowed(down)),
             None => row.down_sql.as_deref().and_then(|stored| down_section(row, ground.dir, stored).ok()),
         },
@@ -105,12 +111,11 @@ fn judge_failed(
             {
                 return held;
             }
-            match resolution(desired, row, &[Action::Retry]) {
-                Some(resolution) => assessment.amendments.push(resolve(row, resolution)),
-                None => {
-                    let message = words::transactional(row, &row.run, &[Action::Retry], desired);
-                    assessment.findings.push(failed(row, &row.run, Reason::MigrationFailed, message));
-                }
+            if let Some(resolution) = resolution(desired, row, &[Action::Retry]) {
+                assessment.amendments.push(resolve(row, resolution));
+            } else {
+                let message = words::transactional(row, &row.run, &[Action::Retry], desired);
+                assessment.findings.push(failed(row, &row.run, Reason::MigrationFailed, message));
             }
             held
         }

@@ -1,6 +1,9 @@
 //! Going back: which ways down run, in which order, and what forbids it.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+};
 
 use super::{Assessment, Finding, Ground, Step, judge, words};
 use crate::core::{
@@ -20,7 +23,7 @@ pub(super) fn plan(ground: &Ground<'_>, mut downs: Vec<&Recorded>, assessment: &
         return;
     }
     let needs = Needs::new(ground);
-    let ordered = order(ground, downs, &needs);
+    let ordered = order(downs, &needs);
     find_denied(ground, &ordered, assessment);
     find_broken(ground, &ordered, &needs, assessment);
     find_one_way(ground, &ordered, assessment);
@@ -57,20 +60,39 @@ struct Needs<'a> {
 
 impl<'a> Needs<'a> {
     fn new(ground: &Ground<'a>) -> Self {
-        let applied = || ground.history.migrations.iter().filter(|row| is_there(row));
-        // Who needs a migration that was replaced needs the one that stands for it.
+        let rows = || ground.history.migrations.iter();
+        // Who needs a migration that was replaced needs the one that stands for it, which may have been replaced, too.
+        let standing = rows().filter(|row| is_there(row) || row.state == State::Replaced);
         let stands_for: HashMap<&Version, &Version> =
-            applied().flat_map(|row| row.replaces.iter().map(move |version| (version, &row.version))).collect();
-        let of = applied().map(|row| {
+            standing.flat_map(|row| row.replaces.iter().map(move |version| (version, &row.version))).collect();
+        let there: HashSet<&Version> = rows().filter(|row| is_there(row)).map(|row| &row.version).collect();
+        let last = |version: &'a Version| {
+            let mut met = HashSet::from([version]);
+            let mut last = version;
+            while let Some(next) =
+                stands_for.get(last).copied().filter(|next| !there.contains(last) && met.insert(next))
+            {
+                last = next;
+            }
+            last
+        };
+        let of = rows().filter(|row| is_there(row)).map(|row| {
             let file = ground.dir.get(&row.version).map_or([].as_slice(), |migration| &migration.depends);
-            let needs = row.depends.iter().chain(file);
-            (&row.version, needs.map(|version| stands_for.get(version).copied().unwrap_or(version)).collect())
+            (&row.version, row.depends.iter().chain(file).map(last).collect())
         });
         Self { of: of.collect() }
     }
 
-    fn needs(&self, one: &Version, other: &Version) -> bool {
-        self.of.get(one).is_some_and(|needs| needs.contains(other))
+    /// What it needs.
+    fn of(&self, version: &Version) -> impl Iterator<Item = &'a Version> {
+        self.of.get(version).into_iter().flatten().copied()
+    }
+
+    /// For each of some migrations the places of those among them that it needs.
+    fn among(&self, rows: &[&Recorded]) -> Vec<Vec<usize>> {
+        let places: HashMap<&Version, usize> =
+            rows.iter().enumerate().map(|(place, row)| (&row.version, place)).collect();
+        rows.iter().map(|row| self.of(&row.version).filter_map(|other| places.get(other).copied()).collect()).collect()
     }
 }
 
@@ -80,19 +102,19 @@ fn is_there(row: &Recorded) -> bool {
         || matches!(row.state, State::Failed | State::Interrupted) && row.run.direction == Direction::Down
 }
 
-fn order<'a>(ground: &Ground<'_>, mut downs: Vec<&'a Recorded>, needs: &Needs<'_>) -> Vec<&'a Recorded> {
-    // Migrations of one plan ran in the source's order; whatever is on its way down goes on first.
-    downs.sort_by(|one, other| {
-        let key = |row: &Recorded| (!row.state.is_applied(), row.batch, ground.dir.position(&row.version));
-        (key(other), &other.version).cmp(&(key(one), &one.version))
-    });
-    let waits_for: Vec<Vec<usize>> = downs
-        .iter()
-        .map(|row| {
-            let needed_by = downs.iter().enumerate().filter(|(_, other)| needs.needs(&other.version, &row.version));
-            needed_by.map(|(place, _)| place).collect()
-        })
-        .collect();
+fn order<'a>(mut downs: Vec<&'a Recorded>, needs: &Needs<'_>) -> Vec<&'a Recorded> {
+    // Migrations of one plan ran in an order that their needs and versions tell, whether their files are there or not.
+    downs.sort_by(|one, other| one.version.cmp(&other.version));
+    let as_it_ran = graph::order(&needs.among(&downs)).unwrap_or_else(|_| (0..downs.len()).collect());
+    let mut downs: Vec<&Recorded> = as_it_ran.into_iter().rev().map(|place| downs[place]).collect();
+    // Whatever is on its way down goes on first; and then the last plan's go first.
+    downs.sort_by_key(|row| (row.state.is_applied(), Reverse(row.batch)));
+    let mut waits_for = vec![Vec::new(); downs.len()];
+    for (place, needed) in needs.among(&downs).into_iter().enumerate() {
+        for other in needed {
+            waits_for[other].push(place);
+        }
+    }
     match graph::order(&waits_for) {
         Ok(order) => order.into_iter().map(|place| downs[place]).collect(),
         // Files that were edited since may need each other; the order of application is then what is left.
@@ -119,14 +141,15 @@ fn find_denied(ground: &Ground<'_>, downs: &[&Recorded], assessment: &mut Assess
 
 /// What is applied and stays must not lose what it needs.
 fn find_broken(ground: &Ground<'_>, downs: &[&Recorded], needs: &Needs<'_>, assessment: &mut Assessment) {
-    let goes: HashSet<&Version> = downs.iter().map(|row| &row.version).collect();
-    let stays = ground.history.migrations.iter().filter(|row| is_there(row) && !goes.contains(&row.version));
-    let broken: Vec<String> = stays
+    let goes: HashMap<&Version, &Recorded> = downs.iter().map(|row| (&row.version, *row)).collect();
+    let stays = ground.history.migrations.iter().filter(|row| is_there(row) && !goes.contains_key(&row.version));
+    let mut broken: Vec<String> = stays
         .flat_map(|row| {
-            let lost = downs.iter().filter(|down| needs.needs(&row.version, &down.version));
+            let lost = needs.of(&row.version).filter_map(|needed| goes.get(needed));
             lost.map(|down| format!("{}_{} needs {}_{}", row.version, row.name, down.version, down.name))
         })
         .collect();
+    broken.sort();
     if broken.is_empty() {
         return;
     }
@@ -170,11 +193,10 @@ fn find_refused(ground: &Ground<'_>, row: &Recorded, assessment: &mut Assessment
     {
         return;
     }
-    match judge::resolution_of(desired, row, run.id, OFFERED) {
-        Some(resolution) => assessment.amendments.push(judge::resolve(row, resolution)),
-        None => {
-            let message = words::transactional(row, run, OFFERED, desired);
-            assessment.findings.push(judge::failed(row, run, Reason::MigrationFailed, message));
-        }
+    if let Some(resolution) = judge::resolution_of(desired, row, run.id, OFFERED) {
+        assessment.amendments.push(judge::resolve(row, resolution));
+    } else {
+        let message = words::transactional(row, run, OFFERED, desired);
+        assessment.findings.push(judge::failed(row, run, Reason::MigrationFailed, message));
     }
 }

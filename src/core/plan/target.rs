@@ -94,6 +94,12 @@ fn up_to<'a>(ground: &Ground<'a>, reference: &Reference) -> Result<Wanted<'a>, S
     // Its file is gone, and the database has it.
     let row = ground.row(&reference.version).filter(|row| row.state.is_applied());
     let Some(row) = row else { return Err(unknown(ground, "spec.target", reference)) };
+    if reference.name.as_ref().is_some_and(|name| *name != row.name) {
+        return Err(format!(
+            "spec.target: {reference} is named, but what the database has is {}_{}",
+            row.version, row.name
+        ));
+    }
     let up_to = |place: &usize| migrations[*place].version <= row.version;
     Ok(Wanted::UpTo { has: (0..migrations.len()).filter(up_to).collect(), version: &row.version, last: None })
 }

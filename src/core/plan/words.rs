@@ -78,9 +78,9 @@ pub(super) fn transactional(row: &Recorded, run: &Run, offered: &[Action], desir
         }
     };
     let by_hand = if offered.contains(&Action::MarkRolledBack) {
-        format!("; or, where it was undone by hand, with MarkRolledBack in the place of Retry")
+        "; or, where it was undone by hand, with MarkRolledBack in the place of Retry"
     } else {
-        String::new()
+        ""
     };
     format!(
         "{error}\n{kept} (run {id}). {mend}, or add {entry} to spec.resolutions to run it again as it is ({command}){by_hand}{misdirected}",

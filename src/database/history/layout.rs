@@ -163,6 +163,7 @@ fn failed(error: SqlError, schema: &str, cure: &str) -> Failure {
 }
 
 /// The statements that make layout 1, each ended by a semicolon.
+#[allow(clippy::too_many_lines, reason = "a format is read whole")]
 fn ddl(tables: &Tables) -> String {
     let [set, migration, run, statement, plan, schema_object] =
         ["set", "migration", "run", "statement", "plan", "schema_object"].map(|name| tables.table(name));

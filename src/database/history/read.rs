@@ -41,7 +41,7 @@ pub fn queries(tables: &Tables) -> String {
          WHERE r.\"set\" = {name} AND r.direction = 'down' AND r.outcome = 'failed' AND r.id > m.run \
          AND m.state IN ('applied', 'stamped'); \
          SELECT 'plan', p.id, p.digest, p.rest, p.approved_by, p.steps FROM {plan} AS p \
-         WHERE p.\"set\" = {name} AND p.spent_at IS NULL ORDER BY p.approved_at IS NULL, p.id DESC LIMIT {PLANS}",
+         WHERE p.\"set\" = {name} AND p.spent_at IS NULL ORDER BY GREATEST(p.offered_at, p.approved_at) DESC, p.id DESC LIMIT {PLANS}",
         mark = layout::mark_sql(tables),
         applied_at = time("m.applied_at"),
         finished_at = time("r.finished_at"),
@@ -103,7 +103,7 @@ fn is_absent(error: &SqlError) -> bool {
         .is_some_and(|state| state == SqlState::UNDEFINED_TABLE.code() || state == SqlState::INVALID_SCHEMA_NAME.code())
 }
 
-/// Plans that wait for a person or were approved by one, and are read.
+/// Plans that wait for a person or were approved by one, and are read: the latest, whichever they are.
 const PLANS: usize = 20;
 /// The most that a column holds in which Dunlin writes a section, what went wrong, what a migration needs or the steps of a
 /// plan; others hold names and digests.

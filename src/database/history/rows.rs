@@ -102,7 +102,7 @@ impl Writer {
             Outcome::Failed(_) => "failed",
         };
         let applied = matches!(outcome, Outcome::Succeeded);
-        let columns = self.columns(migration, job);
+        let columns = Self::columns(migration, job);
         format!(
             "WITH run AS ({run}){advance} INSERT INTO {table} AS m (\"set\", {names}, state, batch, applied_at, duration_ms, applied_by, run) \
              VALUES ((SELECT run.\"set\" FROM run), {columns}, '{state}', {batch}, {applied_at}, (SELECT run.duration_ms FROM run), \
@@ -150,7 +150,7 @@ impl Writer {
     }
 
     /// The columns of a migration that say what it is, as [`COLUMNS`] names them.
-    fn columns(&self, migration: &Migration, job: &Job<'_>) -> String {
+    fn columns(migration: &Migration, job: &Job<'_>) -> String {
         let down = migration.down.as_ref();
         format!(
             "{version}, {name}, {checksum}, {transactional}, {down_sql}, {down_checksum}, {depends}, {replaces}",
@@ -318,8 +318,12 @@ impl Writer {
 
     /// Gives migrations that were replaced another state.
     fn turn(&self, replaced: &[Version], state: &str) -> String {
+        self.turn_from("replaced", replaced, state)
+    }
+
+    fn turn_from(&self, old: &str, replaced: &[Version], state: &str) -> String {
         format!(
-            "UPDATE {table} SET \"set\" = {claim}, state = '{state}' WHERE \"set\" = {set} AND state = 'replaced' AND version = ANY ({replaced});",
+            "UPDATE {table} SET \"set\" = {claim}, state = '{state}' WHERE \"set\" = {set} AND state = '{old}' AND version = ANY ({replaced});",
             table = self.tables.table("migration"),
             claim = self.tables.claim(&self.token),
             set = self.tables.set_literal(),
@@ -361,6 +365,18 @@ impl Writer {
         )
     }
 
+    /// Records that those which were stamped are replaced by one that was stamped with them.
+    #[must_use]
+    pub fn stamp_replaced(&self, replaced: &[Version]) -> String {
+        self.turn_from("stamped", replaced, "replaced")
+    }
+
+    /// Records one of those that count again, and that were never applied by themselves; the statement ends in a semicolon.
+    #[must_use]
+    pub fn restore_part(&self, job: &Job<'_>) -> String {
+        self.record(job, RunRow::New("restore"), 1, Outcome::Succeeded) + ";"
+    }
+
     /// Records that those count again which this migration stood for, and itself as undone.
     #[must_use]
     pub fn restore(&self, row: &Recorded, replaced: &[Version]) -> String {
@@ -393,7 +409,7 @@ impl Writer {
              VALUES ((SELECT run.\"set\" FROM run), {columns}, 'stamped', {batch}, NULL, 0, {by}, (SELECT run.id FROM run)) {ON_CONFLICT};",
             run = self.noted(job, "baseline"),
             table = self.tables.table("migration"),
-            columns = self.columns(migration, job),
+            columns = Self::columns(migration, job),
             batch = self.batch,
             by = self.performed_by(),
         )
@@ -408,7 +424,7 @@ impl Writer {
             "INSERT INTO {table} AS p (\"set\", digest, rest, steps, offered_at, approved_at, approved_by) \
              VALUES ({claim}, {digest}, {digest}, {steps}, {NOW}, {at}, {by}) \
              ON CONFLICT (\"set\", digest) WHERE spent_at IS NULL DO UPDATE SET \"set\" = EXCLUDED.\"set\", rest = EXCLUDED.rest, \
-             approved_at = COALESCE(EXCLUDED.approved_at, p.approved_at), approved_by = COALESCE(EXCLUDED.approved_by, p.approved_by);",
+             offered_at = EXCLUDED.offered_at, approved_at = COALESCE(EXCLUDED.approved_at, p.approved_at), approved_by = COALESCE(EXCLUDED.approved_by, p.approved_by);",
             table = self.tables.table("plan"),
             claim = self.tables.claim(&self.token),
             digest = quote::literal(&plan.digest().to_string()),
@@ -422,7 +438,10 @@ impl Writer {
     pub fn store_down(&self, migration: &Migration, version: &str) -> String {
         let down = migration.down.as_ref();
         format!(
-            "UPDATE {table} SET \"set\" = {claim}, down_sql = {sql}, down_checksum = {checksum} WHERE \"set\" = {set} AND version = {version};",
+            "UPDATE {table} SET \"set\" = {claim}, down_sql = {sql}, down_checksum = {checksum}, \
+             transactional = CASE WHEN state IN ('failed', 'interrupted') THEN transactional ELSE {transactional} END \
+             WHERE \"set\" = {set} AND version = {version};",
+            transactional = migration.mode == TransactionMode::Transactional,
             table = self.tables.table("migration"),
             claim = self.tables.claim(&self.token),
             sql = quote::optional(down.map(|down| &down.text)),

@@ -1,7 +1,10 @@
 //! The engine against a real PostgreSQL: what it promises of one migration, of a journal, of a lock.
 
+mod back;
+mod baseline;
 mod blocked;
 mod claims;
+mod consent;
 mod cut;
 mod durable;
 mod fixture;
@@ -18,7 +21,10 @@ mod robbed;
 mod roles;
 mod session;
 mod single;
+mod squash;
 mod timeouts;
 mod transactional;
+mod undone;
 mod volume;
+mod ways;
 mod ways_out;
