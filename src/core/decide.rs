@@ -279,7 +279,8 @@ fn compared(
         Ownership::Foreign { owner } => {
             let message = format!(
                 "this history belongs to MigrationSet {owner}: delete that one, give one of the two another \
-                 spec.history.set, or take the history over with spec.history.takeOver: {owner}"
+                 spec.history.set, or take the history over with spec.history.takeOver: {owner} or the annotation \
+                 dunlin.dev/take-over={owner}"
             );
             let verdict = Verdict { reason: Reason::Conflict, message, ..verdict_on(assessment) };
             return say(verdict, Pace::of(Reason::Conflict), memory, circumstances);

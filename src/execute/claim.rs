@@ -268,7 +268,7 @@ fn conflict(set: &str, owner: &str) -> Failure {
         Reason::Conflict,
         format!(
             "the history of set {set} in this database belongs to the MigrationSet {owner}: give this one another history.set, \
-             or take the history over with history.takeOver: {owner}"
+             or take the history over with history.takeOver: {owner} or the annotation dunlin.dev/take-over={owner}"
         ),
     )
 }
