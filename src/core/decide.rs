@@ -3,7 +3,7 @@
 //! The state machine of a reconcile, without its input and output: its table of cases is its test. It never decides to
 //! run anything while a finding stands, and never asks for a retry where a person must act.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -384,10 +384,10 @@ fn up_to_date(assessment: &Assessment) -> String {
 fn beside(assessment: &Assessment) -> String {
     let mut text = String::new();
     if assessment.on_trust > 0 {
-        text.push_str(&format!("; {} recorded on trust (spec.history.baseline)", assessment.on_trust));
+        let _ = write!(text, "; {} recorded on trust (spec.history.baseline)", assessment.on_trust);
     }
     if assessment.left_out > 0 {
-        text.push_str(&format!("; {} more in the source, which spec.target leaves out", assessment.left_out));
+        let _ = write!(text, "; {} more in the source, which spec.target leaves out", assessment.left_out);
     }
     text + &drift_beside(assessment)
 }
