@@ -7,7 +7,7 @@ use dunlin::{
 use serde_json::{Value, json};
 
 use crate::{
-    conduct::gate,
+    conduct::{gate, gate_of},
     line::is_ready,
     shop::{Shop, condition, message, ready},
 };
@@ -162,6 +162,32 @@ async fn what_is_rolled_back_is_shown() {
     drop(gate);
     let set = shop.until("UpToDate").await;
     assert_eq!(standing(&set), at("001", 1, 2));
+    shop.close().await;
+}
+
+/// A file goes and another comes: the way down is said to be one, and so is the way up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_goes_both_ways_says_which_one_it_is_going() {
+    const OLD: File =
+        ("002_old.sql", "CREATE TABLE old (id int);\n-- migrate: down\nSELECT pg_advisory_lock(42);\nDROP TABLE old;");
+    const NEW: File = ("003_new.sql", "SELECT pg_advisory_lock(43);\nCREATE TABLE new (id int);");
+    let policy = json!({"policy": {"onMissing": "Rollback", "rollback": "Allow", "lockTimeout": "0s"}});
+    let shop = shop_with(&[USERS, OLD], policy).await;
+    let (down, up) = (gate_of(&shop.url, 42).await, gate_of(&shop.url, 43).await);
+    shop.files("sql", &[USERS, NEW]).await;
+    let runs = |version: &'static str, reason: &'static str| {
+        move |set: &MigrationSet| {
+            let running = set.status.as_ref().and_then(|status| status.running.as_ref());
+            running.is_some_and(|running| running.version.as_deref() == Some(version))
+                && ready(set).is_some_and(|(_, found, _)| found == reason)
+        }
+    };
+    shop.until_that("shop", "the old one is rolled back", runs("002", "RollingBack")).await;
+    drop(down);
+    shop.until_that("shop", "the new one is applied", runs("003", "Applying")).await;
+    drop(up);
+    let set = shop.until("UpToDate").await;
+    assert_eq!((standing(&set), tables(&shop).await), (at("003", 2, 0), "new users".to_owned()));
     shop.close().await;
 }
 
