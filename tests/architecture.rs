@@ -432,6 +432,26 @@ fn the_specification_names_every_field_and_every_reason() {
     assert!(absent.is_empty(), "docs/spec/migrationset.md doesn't speak of {absent:?}");
 }
 
+#[test]
+fn the_specification_names_every_annotation() {
+    let page = std::fs::read_to_string(root().join("docs/spec/migrationset.md")).expect("the page is there");
+    let mut names = BTreeSet::new();
+    for Source { path, text, .. } in sources() {
+        if is_test_file(&path) {
+            continue;
+        }
+        // Where an annotation is read, its key is a literal of its own.
+        let literals = without_tests(&text).split('"').map(str::to_owned);
+        names.extend(literals.filter(|literal| {
+            let key = literal.strip_prefix("dunlin.dev/").or_else(|| literal.strip_prefix("reconcile.fluxcd.io/"));
+            key.is_some_and(|key| !key.starts_with("v1") && key.chars().all(|c| c.is_ascii_alphabetic() || c == '-'))
+        }));
+    }
+    assert!(names.len() >= 5, "{names:?}: are annotations written otherwise now?");
+    let absent: Vec<&String> = names.iter().filter(|name| !page.contains(&format!("`{name}: "))).collect();
+    assert!(absent.is_empty(), "docs/spec/migrationset.md doesn't speak of {absent:?}");
+}
+
 /// The reader above reads what it is meant to read.
 #[test]
 fn paths_are_found_in_trees_and_expressions_and_not_in_comments_or_literals() {

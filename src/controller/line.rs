@@ -27,6 +27,7 @@ use crate::{
         decide::{Act, Circumstances, Decision, Ending, Memory, Observed, Occasion, Ownership, Places, Said, decide},
         desired::Owner,
         history::History,
+        migration::Direction,
         outcome::{Failure, Reason},
         plan::{self, Assessment},
     },
@@ -377,7 +378,12 @@ struct Shown<'s, 'a> {
 
 impl Progress for Shown<'_, '_> {
     async fn show(&mut self, running: &Running) {
-        let verdict = Verdict { message: running.to_string(), ..self.verdict.clone() };
+        // A plan may go both ways, and a decision that only writes to the history may let one run.
+        let reason = match running.direction {
+            Direction::Up => Reason::Applying,
+            Direction::Down => Reason::RollingBack,
+        };
+        let verdict = Verdict { reason, message: running.to_string(), ..self.verdict.clone() };
         let summary = Summary {
             content: Some(self.content),
             seen: Some(self.seen),

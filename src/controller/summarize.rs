@@ -236,6 +236,7 @@ fn running_status(running: &execute::Running) -> RunningStatus {
     let execute::Running {
         version,
         name,
+        direction: _,
         statement,
         statements,
         started_at,

@@ -257,6 +257,7 @@ fn what_runs_is_shown_as_far_as_it_is_known() {
     let mut running = execute::Running {
         version: version(2),
         name: "step_2".to_owned(),
+        direction: Direction::Up,
         statement: None,
         statements: 7,
         started_at: "2026-11-21T10:00:00Z".to_owned(),

@@ -209,8 +209,7 @@ pub fn ownership(recorded: Option<&str>, desired: &Desired, state: RecordedOwner
 pub fn decide(observed: Observed<'_>, memory: &Memory, circumstances: &Circumstances) -> Decision {
     match observed {
         Observed::Suspended => {
-            let message =
-                "spec.suspend is true: nothing is looked at and nothing runs until it is false";
+            let message = "spec.suspend is true: nothing is looked at and nothing runs until it is false";
             say(Verdict::before_database(Reason::Suspended, message), Pace::Never, memory, circumstances)
         }
         Observed::InvalidSpec(failure) => say(before_database(failure), Pace::Never, memory, circumstances),

@@ -308,6 +308,15 @@ fn with_several_places_a_finding_of_the_content_stalls_only_when_it_has_stood() 
 }
 
 #[test]
+fn a_target_that_is_on_its_way_with_one_of_several_places_stalls_nobody() {
+    let first = compare(&found(Reason::InvalidSpec), &Memory::default(), &several(changed(10)));
+    assert_eq!((first.verdict.reason, pause(&first)), (Reason::Checking, Some(2)));
+    let spec = failed(Reason::InvalidSpec);
+    let nonsense = decide(Observed::InvalidSpec(&spec), &Memory::default(), &several(changed(10)));
+    assert_eq!(nonsense.verdict.reason, Reason::InvalidSpec, "what the spec alone says is said at once");
+}
+
+#[test]
 fn a_finding_that_has_gone_meanwhile_is_never_said() {
     let first = decide(Observed::Source(&failed(Reason::InvalidSource)), &Memory::default(), &several(changed(10)));
     assert_eq!(first.verdict.reason, Reason::Checking);

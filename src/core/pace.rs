@@ -90,6 +90,8 @@ impl Reason {
         matches!(
             self,
             Self::InvalidSource
+                // A target or a baseline that the content hasn't: it may be on its way.
+                | Self::InvalidSpec
                 | Self::DuplicateVersion
                 | Self::DependencyCycle
                 | Self::ChecksumDrift

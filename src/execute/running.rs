@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::core::{
     job::Job,
-    migration::Version,
+    migration::{Direction, Version},
     progress::{Blocker, Progress, in_the_way},
 };
 
@@ -15,6 +15,8 @@ pub struct Running {
     pub version: Version,
     /// Its name.
     pub name: String,
+    /// Which way it goes.
+    pub direction: Direction,
     /// Statement under way, from 1; None where that isn't known: of several that go as one message, the server answers for
     /// all at the end.
     pub statement: Option<u32>,
@@ -38,6 +40,7 @@ impl Running {
         Self {
             version: job.version.clone(),
             name: job.name.clone(),
+            direction: job.direction,
             statement: None,
             statements: u32::try_from(job.section.script.statements.len()).unwrap_or(u32::MAX),
             started_at: started_at.to_owned(),
@@ -62,8 +65,18 @@ impl Running {
 /// `2 of 7: 002_index, statement 1 of 3, building index: scanning table 42%, waiting for pid 4711 (psql, till)`.
 impl fmt::Display for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { version, name, statement, statements, started_at: _, completed, planned, progress, blocked_by } =
-            self;
+        let Self {
+            version,
+            name,
+            direction: _,
+            statement,
+            statements,
+            started_at: _,
+            completed,
+            planned,
+            progress,
+            blocked_by,
+        } = self;
         write!(f, "{} of {planned}: {version}_{name}", completed + 1)?;
         if let Some(statement) = statement.filter(|_| *statements > 1) {
             write!(f, ", statement {statement} of {statements}")?;
@@ -87,6 +100,7 @@ mod tests {
         let mut running = Running {
             version: Version::parse("002").expect("a version"),
             name: "index".to_owned(),
+            direction: Direction::Up,
             statement: None,
             statements: 3,
             started_at: "2026-11-21T10:00:00Z".to_owned(),

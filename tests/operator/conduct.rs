@@ -30,9 +30,14 @@ pub const AFTER: (&str, &str) = ("003_after.sql", "CREATE TABLE after_it (id int
 
 /// A gate that [`GATED`] waits at, closed until it is dropped.
 pub async fn gate(url: &str) -> Client {
+    gate_of(url, 42).await
+}
+
+/// The same of another key.
+pub async fn gate_of(url: &str, key: i32) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("the database answers");
     tokio::spawn(connection);
-    client.batch_execute("SELECT pg_advisory_lock(42)").await.expect("it is free");
+    client.batch_execute(&format!("SELECT pg_advisory_lock({key})")).await.expect("it is free");
     client
 }
 

@@ -7,12 +7,16 @@ mod support;
 #[path = "../postgres/engine/fixture.rs"]
 mod fixture;
 
+mod approval;
 mod conduct;
 mod counting;
 mod crd;
+mod decided;
 mod disk;
 mod failover;
 mod full;
+mod git;
+mod going;
 mod install;
 mod liar;
 mod line;

@@ -14,14 +14,16 @@ const README: &str = include_str!("../../README.md");
 
 /// M01, P01, P02: install lines and the quick start of our documents are run as they are written.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_migration_set_of_the_readme_works_as_written() {
+async fn the_first_migration_set_of_the_readme_and_its_way_back_work_as_written() {
     let folder = tempfile::tempdir().expect("a folder");
     std::os::unix::fs::symlink(concat!(env!("CARGO_MANIFEST_DIR"), "/crds"), folder.path().join("crds"))
         .expect("a link");
     let url = fresh_database().await;
     let mut operator = None;
     let mut ran = 0;
-    for block in blocks(section("## A first MigrationSet")) {
+    let (first, back) = (blocks(section("## A first MigrationSet")), blocks(section("## Going back")));
+    assert!(first.len() >= 8 && back.len() >= 2, "a section has lost its commands");
+    for block in first.into_iter().chain(back) {
         match (block.language.as_str(), block.word.as_str()) {
             ("sh", "operator") => {
                 assert_eq!(block.text.trim(), "cargo run -- operator --namespace hello");
@@ -37,7 +39,11 @@ async fn the_first_migration_set_of_the_readme_works_as_written() {
             (language, title) => panic!("nobody knows what to do with a block of {language:?} {title:?}"),
         }
     }
-    assert!(operator.is_some() && ran >= 4, "the section has lost its commands");
+    assert!(operator.is_some() && ran >= 6, "a section has lost its commands");
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("it answers");
+    tokio::spawn(connection);
+    let there = client.query_one("SELECT to_regclass('greetings') IS NOT NULL", &[]).await.expect("it answers");
+    assert!(!there.get::<_, bool>(0), "the README ends with nothing applied");
 }
 
 #[test]

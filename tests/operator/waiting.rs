@@ -188,9 +188,9 @@ async fn a_database_that_does_not_answer_is_waited_for_and_a_ready_set_stays_so_
 async fn a_spec_that_asks_for_what_does_not_work_is_refused_with_its_field() {
     let shop = Shop::open().await;
     shop.files("sql", &[USERS]).await;
-    shop.apply(json!({"target": "none"})).await;
+    shop.apply(json!({"seeds": {"configMaps": [{"name": "sql"}]}})).await;
     let set = shop.until("InvalidSpec").await;
-    assert!(message(&set).contains("spec.target"), "{}", message(&set));
+    assert!(message(&set).contains("spec.seeds"), "{}", message(&set));
     shop.apply(json!({})).await;
     shop.until("UpToDate").await;
     let with_file = format!("{}?sslrootcert=/etc/passwd", shop.url);

@@ -41,6 +41,37 @@ fn order_of(dir: &MigrationDir) -> Vec<&str> {
     dir.migrations().iter().map(|migration| migration.version.as_str()).collect()
 }
 
+/// Files and what each of them needs.
+type Needs<'a> = &'a [(&'a str, &'a str)];
+
+#[test]
+fn the_heads_are_the_ends_of_branches() {
+    let cases: [(Needs<'_>, &[&str]); 7] = [
+        (&[("1_a.sql", ""), ("2_b.sql", ""), ("3_c.sql", "")], &["3"]),
+        (&[("1_a.sql", ""), ("2_b.sql", "1"), ("3_c.sql", "1")], &["2", "3"]),
+        (&[("1_a.sql", ""), ("2_b.sql", "1"), ("3_c.sql", "1"), ("4_d.sql", "2, 3")], &["4"]),
+        // The old files are a line, from whose end branches begin.
+        (&[("1_a.sql", ""), ("2_b.sql", ""), ("3_c.sql", "2"), ("4_d.sql", "2")], &["3", "4"]),
+        // One that says nothing comes after everything before it.
+        (&[("1_a.sql", ""), ("2_b.sql", "1"), ("3_c.sql", "1"), ("4_d.sql", "")], &["4"]),
+        (&[("1_a.sql", ""), ("2_b.sql", "1"), ("3_c.sql", "")], &["3"]),
+        (&[("1_a.sql", ""), ("2_b.sql", "1"), ("3_c.sql", "2")], &["3"]),
+    ];
+    for (files, expected) in cases {
+        let texts: Vec<String> = files.iter().map(|(_, needs)| format!("-- depends: {needs}\nSELECT 1;")).collect();
+        let files: Vec<(&str, &str)> =
+            files.iter().zip(&texts).map(|((name, _), text)| (*name, text.as_str())).collect();
+        let dir = set(&files);
+        let heads: Vec<&str> = dir.heads().into_iter().map(|head| head.version.as_str()).collect();
+        assert_eq!(heads, expected, "{files:?}");
+    }
+    // Who needs what is replaced needs what stands for it, while the old files are still there.
+    let squashed =
+        [("1_a.sql", "SELECT 1;"), ("2_all.sql", "-- replaces: 1\nSELECT 1;"), ("3_c.sql", "-- depends: 1\nSELECT 1;")];
+    let dir = set(&squashed);
+    assert_eq!(dir.heads().into_iter().map(|head| head.version.as_str()).collect::<Vec<_>>(), ["3"]);
+}
+
 /// M11, M19, P22: the example of the contract.
 #[test]
 fn a_file_says_everything_once() {

@@ -87,15 +87,16 @@ impl MigrationDir {
         self.migrations.get(self.position(version)?)
     }
 
-    /// The migrations that none needs, in the order in which they run, where files say what they need: the ends of its
-    /// branches. A set in which none does is a line.
+    /// The migrations that none needs, in the order in which they run: the ends of the set's branches. A file that doesn't
+    /// say what it needs needs all that comes before it, and who needs one that was replaced needs what stands for it.
     #[must_use]
     pub fn heads(&self) -> Vec<&Migration> {
         let needed: HashSet<&Version> = self.migrations.iter().flat_map(|migration| &migration.depends).collect();
-        if needed.is_empty() {
-            return self.migrations.last().into_iter().collect();
-        }
-        self.migrations.iter().filter(|migration| !needed.contains(&migration.version)).collect()
+        let is_needed = |migration: &Migration| {
+            needed.contains(&migration.version) || migration.replaces.iter().any(|version| needed.contains(version))
+        };
+        let line = self.migrations.iter().rposition(|migration| migration.depends.is_empty()).unwrap_or(0);
+        self.migrations[line..].iter().filter(|migration| !is_needed(migration)).collect()
     }
 
     /// The place of that version in the order in which they run, from 0.
