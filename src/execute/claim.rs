@@ -173,7 +173,7 @@ pub(super) fn pooler() -> Failure {
     Failure::new(
         Reason::PoolerNotSupported,
         "the database is reached through a pooler in transaction or statement mode, which shares a session's locks among its clients: \
-         name a Secret that leads past the pooler, as spec: {database: {directSecretRef: {name: shop-db-direct}}}, or use a pool in session mode. \
+         name a Secret that leads past the pooler (spec.database.directSecretRef: {name: shop-db-direct}), or use a pool in session mode. \
          Nothing was run",
     )
 }

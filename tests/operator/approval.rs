@@ -95,7 +95,7 @@ async fn the_spec_approves_a_plan_by_its_digest_and_that_is_recorded() {
     let set = shop.until("UpToDate").await;
     assert_eq!(approval(&set), None, "nothing is left that asks for an approval");
     assert_eq!(tables(&shop).await, "orders users");
-    let by = format!("spec.approval.plan of MigrationSet {}/shop", shop.namespace);
+    let by = format!("MigrationSet {}/shop: spec.approval.plan, set by test", shop.namespace);
     assert_eq!(plans(&shop).await, format!("{by} true true"));
     assert_eq!(shop.ask("SELECT DISTINCT plan_digest FROM dunlin.run").await, digest);
     // What comes next is another plan, and the approval that stays in the spec isn't for it.
@@ -128,7 +128,7 @@ async fn an_annotation_approves_a_plan_to_its_end_and_may_be_removed_on_the_way(
     let second = Operator::start(shop.client.clone(), &shop.namespace, Duration::from_secs(3));
     let set = shop.until("UpToDate").await;
     assert_eq!((standing(&set), approval(&set)), ((Some("003".to_owned()), 3, 0), None));
-    let by = format!("annotation dunlin.dev/approved-plan of MigrationSet {}/shop", shop.namespace);
+    let by = format!("MigrationSet {}/shop: annotation dunlin.dev/approved-plan, set by unknown", shop.namespace);
     assert_eq!(plans(&shop).await, format!("{by} true true"));
     second.stop().await;
     shop.close().await;

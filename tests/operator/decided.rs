@@ -48,7 +48,7 @@ async fn a_history_is_taken_over_by_annotation_and_that_is_recorded() {
     shop.annotate("dunlin.dev/take-over", "elsewhere/shop").await;
     shop.until("UpToDate").await;
     assert_eq!(shop.ask("SELECT owner FROM dunlin.set").await, owner);
-    let said = format!("elsewhere/shop; annotation dunlin.dev/take-over of MigrationSet {owner}; true");
+    let said = format!("elsewhere/shop; MigrationSet {owner}: annotation dunlin.dev/take-over, set by unknown; true");
     assert_eq!(shop.ask(recorded).await, said);
     remove_annotation(&shop, "dunlin.dev/take-over").await;
     shop.files("sql", &[USERS, ORDERS]).await;
@@ -78,7 +78,10 @@ async fn what_was_undone_by_hand_is_said_by_annotation_and_recorded() {
     let recorded = format!(
         "SELECT resolution || '; ' || resolved_by || '; ' || (resolved_at IS NOT NULL)::text FROM dunlin.run WHERE id = {run}"
     );
-    let said = format!("MarkRolledBack; annotation dunlin.dev/resolve of MigrationSet {}/shop; true", shop.namespace);
+    let said = format!(
+        "MarkRolledBack; MigrationSet {}/shop: annotation dunlin.dev/resolve, set by unknown; true",
+        shop.namespace
+    );
     assert_eq!(shop.ask(&recorded).await, said);
     assert_eq!(shop.ask("SELECT state FROM dunlin.migration WHERE version = '002'").await, "rolled_back");
     // The file comes back, and the annotation is still there: it was about another run.
@@ -108,7 +111,7 @@ async fn a_migration_without_a_way_down_is_undone_by_hand_and_the_rest_is_rolled
     shop.annotate("dunlin.dev/resolve", &format!("{run}=MarkRolledBack")).await;
     let set = shop.until("UpToDate").await;
     assert_eq!((standing(&set), tables(&shop).await), ((Some("001".to_owned()), 1, 2), "users".to_owned()));
-    let by = format!("annotation dunlin.dev/resolve of MigrationSet {}/shop", shop.namespace);
+    let by = format!("MigrationSet {}/shop: annotation dunlin.dev/resolve, set by unknown", shop.namespace);
     assert_eq!(shop.ask(&format!("SELECT resolved_by FROM dunlin.run WHERE id = {run}")).await, by);
     shop.close().await;
 }
