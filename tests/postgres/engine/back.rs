@@ -273,6 +273,19 @@ async fn what_has_no_way_down_is_named_before_anything_runs() {
     assert_eq!(fixture.went().await, "-005 -003 -002 -001");
 }
 
+/// A marker alone is no way down: what it didn't undo would count as undone. A comment says that there is nothing to undo.
+#[tokio::test]
+async fn a_blank_way_down_is_none_and_a_comment_is_one() {
+    let mut fixture = fixture().await;
+    let text = |down: &str| format!("-- migrate: up\nCREATE TABLE t (a int);\n-- migrate: down\n{down}");
+    let blank: Files = vec![("001_t.sql".into(), text(" \n\n"))];
+    fixture.go("latest", &blank).await.is_there();
+    assert_eq!(fixture.go("none", &blank).await.finding().reason, Reason::NoDownMigration);
+    let said: Files = vec![("001_t.sql".into(), text("-- the table stays\n"))];
+    fixture.go("none", &said).await.is_there();
+    assert_eq!(fixture.states().await, "001 rolled_back");
+}
+
 /// H06: ways down and ways up in one transaction stand and fall together.
 #[tokio::test]
 async fn a_plan_of_both_ways_in_one_transaction_is_one() {
