@@ -82,6 +82,10 @@ async fn a_way_down_may_come_to_be_without_a_transaction() {
     };
     let old: Files = vec![("001_t.sql".into(), text("", "DROP INDEX t_a;"))];
     fixture.go("latest", &old).await.is_there();
+    // The mark alone is a change, too.
+    let marked: Files = vec![("001_t.sql".into(), text("-- migrate: no-transaction\n", "DROP INDEX t_a;"))];
+    fixture.go("latest", &marked).await.is_there();
+    assert_eq!(fixture.ask("SELECT transactional FROM dunlin.migration").await, "f");
     let down = "DROP INDEX CONCURRENTLY t_a;\nDROP TABLE t;";
     let new: Files = vec![("001_t.sql".into(), text("-- migrate: no-transaction\n", down))];
     fixture.go("latest", &new).await.is_there();
