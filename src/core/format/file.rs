@@ -102,7 +102,8 @@ pub(super) fn read(
     let depends = reader.references(find(Key::Depends));
     let replaces = reader.references(find(Key::Replaces));
     let up = reader.section(sections.up, mode, boundaries);
-    let down = match sections.down {
+    // A marker with nothing behind it is a way down that nobody has written; one that does nothing says so in a comment.
+    let down = match sections.down.filter(|range| !text[range.clone()].trim().is_empty()) {
         Some(range) => Some(reader.section(range, mode, boundaries)?),
         None => None,
     };

@@ -193,6 +193,16 @@ fn an_edited_down_section_leaves_the_checksum_of_the_up_section() {
     assert_ne!(one_way.down, other_way.down);
 }
 
+/// What it didn't undo would count as undone.
+#[test]
+fn a_way_down_that_nobody_has_written_is_none() {
+    for text in
+        ["SELECT 1;\n-- migrate: down", "SELECT 1;\n-- ROLLBACK\n \r\n", "-- migrate: up\n-- x\n-- migrate: down\n\n"]
+    {
+        assert_eq!(one(text).down, None, "{text:?}");
+    }
+}
+
 #[test]
 fn an_up_section_of_comments_has_no_statements() {
     for text in [

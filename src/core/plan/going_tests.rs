@@ -149,6 +149,15 @@ fn an_unknown_target_names_the_nearest_and_plans_nothing() {
         assert_eq!((way(&verdict).as_str(), reasons(&verdict)), ("", vec![Reason::InvalidSpec]), "{to}");
         assert!(text(&verdict).contains(words), "{to}: {}", text(&verdict));
     }
+    let squashed = files(&[both_ways("003", "-- replaces: 001, 002\n")]);
+    let mut replaced = applied(&all, &["001", "002"]);
+    for row in &mut replaced {
+        row.state = State::Replaced;
+    }
+    replaced.push(row(&squashed, "003", State::Applied, RunOutcome::Succeeded));
+    let verdict = plan(&squashed, &history(replaced), &going_to("002"));
+    let words = "spec.target: 002 has no file any more, and 003_t.sql stands for it: name that one";
+    assert_eq!((way(&verdict).as_str(), text(&verdict)), ("", words));
     // Its file is gone, and the database has it.
     let source = line(&["001", "004"]);
     let verdict = plan(&source, &rows, &going_to("002_users"));

@@ -118,6 +118,9 @@ fn position(ground: &Ground<'_>, field: &str, reference: &Reference) -> Result<O
 
 fn unknown(ground: &Ground<'_>, field: &str, reference: &Reference) -> String {
     let wanted = &reference.version;
+    if let Some(squash) = ground.dir.migrations().iter().find(|migration| migration.replaces.contains(wanted)) {
+        return format!("{field}: {reference} has no file any more, and {} stands for it: name that one", squash.file);
+    }
     let known = ground.dir.migrations().iter().map(|migration| (&migration.version, &migration.name));
     let applied = ground.history.migrations.iter().filter(|row| row.state.is_applied());
     let mut known: Vec<_> = known.chain(applied.map(|row| (&row.version, &row.name))).collect();

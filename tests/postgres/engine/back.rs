@@ -82,6 +82,10 @@ async fn a_way_down_may_come_to_be_without_a_transaction() {
     };
     let old: Files = vec![("001_t.sql".into(), text("", "DROP INDEX t_a;"))];
     fixture.go("latest", &old).await.is_there();
+    // The mark alone is a change, too.
+    let marked: Files = vec![("001_t.sql".into(), text("-- migrate: no-transaction\n", "DROP INDEX t_a;"))];
+    fixture.go("latest", &marked).await.is_there();
+    assert_eq!(fixture.ask("SELECT transactional FROM dunlin.migration").await, "f");
     let down = "DROP INDEX CONCURRENTLY t_a;\nDROP TABLE t;";
     let new: Files = vec![("001_t.sql".into(), text("-- migrate: no-transaction\n", down))];
     fixture.go("latest", &new).await.is_there();
@@ -271,6 +275,19 @@ async fn what_has_no_way_down_is_named_before_anything_runs() {
     // The up section is what stands before the marker: the same as before.
     ran.is_there();
     assert_eq!(fixture.went().await, "-005 -003 -002 -001");
+}
+
+/// A marker alone is no way down: what it didn't undo would count as undone. A comment says that there is nothing to undo.
+#[tokio::test]
+async fn a_blank_way_down_is_none_and_a_comment_is_one() {
+    let mut fixture = fixture().await;
+    let text = |down: &str| format!("-- migrate: up\nCREATE TABLE t (a int);\n-- migrate: down\n{down}");
+    let blank: Files = vec![("001_t.sql".into(), text(" \n\n"))];
+    fixture.go("latest", &blank).await.is_there();
+    assert_eq!(fixture.go("none", &blank).await.finding().reason, Reason::NoDownMigration);
+    let said: Files = vec![("001_t.sql".into(), text("-- the table stays\n"))];
+    fixture.go("none", &said).await.is_there();
+    assert_eq!(fixture.states().await, "001 rolled_back");
 }
 
 /// H06: ways down and ways up in one transaction stand and fall together.

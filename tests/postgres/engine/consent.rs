@@ -11,7 +11,9 @@ use dunlin::{
 };
 
 use super::{
+    cut::cut_off,
     fixture::{Fixture, Ran},
+    proxy::Moment,
     ways::{Files, borrowed, fixture, line},
 };
 use crate::support::eventually;
@@ -168,6 +170,32 @@ async fn an_approved_plan_that_was_stopped_goes_on_without_a_second_approval() {
     fixture.run(&files).await.is_up_to_date();
     assert_eq!(fixture.went().await, "+003");
     assert_eq!(fixture.ask("SELECT spent_at IS NOT NULL FROM dunlin.plan").await, "t");
+}
+
+/// A way down that was cut off under an approved plan goes on, and so does what is left of the plan.
+#[tokio::test]
+async fn an_approved_way_back_that_was_cut_off_goes_on_without_a_second_approval() {
+    for moment in [Moment::Before, Moment::After] {
+        let mut fixture = asking(ApprovalRequired::Destructive).await;
+        let mut files = line(&["001", "002", "003"]);
+        files[1].1 = format!("-- migrate: no-transaction\n{}VACUUM /* the cut */ went;\n", files[1].1);
+        fixture.run(&files).await.is_up_to_date();
+        fixture.went().await;
+        let digest = waits(&fixture.go("none", &files).await);
+        approve(&mut fixture, &digest);
+        cut_off(&fixture, &borrowed(&files), moment).await;
+        assert_eq!(
+            (fixture.went().await.as_str(), fixture.ask(PLANS).await.as_str()),
+            ("-003 -002", "approved rest open")
+        );
+        fixture.desired.approval.given.clear();
+        fixture.run(&files).await.is_there();
+        assert_eq!(
+            (fixture.went().await.as_str(), fixture.ask(PLANS).await.as_str()),
+            ("-001", "approved none spent"),
+            "{moment:?}"
+        );
+    }
 }
 
 /// One transaction moves the plan on with everything else, or not at all.
