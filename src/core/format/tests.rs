@@ -43,7 +43,8 @@ fn order_of(dir: &MigrationDir) -> Vec<&str> {
 
 #[test]
 fn the_heads_are_the_ends_of_branches() {
-    let cases: [(&[(&str, &str)], &[&str]); 7] = [
+    type Files = &'static [(&'static str, &'static str)];
+    let cases: [(Files, &[&str]); 7] = [
         (&[("1_a.sql", ""), ("2_b.sql", ""), ("3_c.sql", "")], &["3"]),
         (&[("1_a.sql", ""), ("2_b.sql", "1"), ("3_c.sql", "1")], &["2", "3"]),
         (&[("1_a.sql", ""), ("2_b.sql", "1"), ("3_c.sql", "1"), ("4_d.sql", "2, 3")], &["4"]),
