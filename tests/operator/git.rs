@@ -208,3 +208,20 @@ async fn a_database_that_was_made_by_hand_is_recorded_up_to_the_baseline_and_goe
     assert_eq!(shop.ask("SELECT count(*) FROM users").await, "1");
     shop.close().await;
 }
+
+/// A new environment begins with what Git holds today: one file in the place of those that it never saw.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_database_runs_the_file_that_stands_for_the_others_and_none_of_them() {
+    let shop = Shop::open().await;
+    let spec = json!({"interval": "1h"});
+    let squashed = Release { name: "squashed", files: vec![SQUASHED], spec: spec.clone() };
+    let one = Expected("UpToDate", Some("005"), 1, 0, "items orders prices users");
+    release(&shop, "shop", &squashed, &one).await;
+    let later = ("006_notes.sql", "-- depends: 005\nCREATE TABLE notes (id int);");
+    let next = Release { name: "next", files: vec![SQUASHED, later], spec };
+    let two = Expected("UpToDate", Some("006"), 2, 0, "items notes orders prices users");
+    release(&shop, "shop", &next, &two).await;
+    let ran = "SELECT string_agg(version || ' ' || kind, ', ' ORDER BY id) FROM dunlin.run";
+    assert_eq!(shop.ask(ran).await, "005 apply, 006 apply");
+    shop.close().await;
+}
