@@ -21,6 +21,7 @@ macro_rules! pages {
 }
 
 pages! {
+    approval_required_has_the_ways_out_of_its_page: "ApprovalRequired",
     authentication_failed_has_the_ways_out_of_its_page: "AuthenticationFailed",
     checksum_drift_has_the_ways_out_of_its_page: "ChecksumDrift",
     conflict_has_the_ways_out_of_its_page: "Conflict",
@@ -32,11 +33,14 @@ pages! {
     invalid_spec_has_the_ways_out_of_its_page: "InvalidSpec",
     migration_failed_has_the_ways_out_of_its_page: "MigrationFailed",
     missing_migration_has_the_ways_out_of_its_page: "MissingMigration",
+    no_down_migration_has_the_ways_out_of_its_page: "NoDownMigration",
     non_transactional_failed_has_the_ways_out_of_its_page: "NonTransactionalFailed",
     out_of_order_has_the_ways_out_of_its_page: "OutOfOrder",
     permission_denied_has_the_ways_out_of_its_page: "PermissionDenied",
     pooler_not_supported_has_the_ways_out_of_its_page: "PoolerNotSupported",
     retrying_has_the_ways_out_of_its_page: "Retrying",
+    rollback_denied_has_the_ways_out_of_its_page: "RollbackDenied",
+    rolling_back_has_the_ways_out_of_its_page: "RollingBack",
     suspended_has_the_ways_out_of_its_page: "Suspended",
     tls_failed_has_the_ways_out_of_its_page: "TLSFailed",
     up_to_date_has_the_ways_out_of_its_page: "UpToDate",

@@ -127,8 +127,8 @@ pub(super) fn ways_out(row: &Recorded, obstacle: Option<&str>, can_run: bool, de
     let no_resume = obstacle.map_or_else(String::new, |why| format!(" Resume is not possible: {why}."));
     let first = offered.first().map_or_else(String::new, |action| format!("{action:?}"));
     format!(
-        "{error}\n{done} done (run {id}), and nothing runs until a person decides: add {entry} to spec.resolutions with one of {actions}, \
-         or for example {command}.{no_resume}{misdirected}",
+        "{error}\n{done} done (run {id}), and nothing runs until a person decides: add {entry} to spec.resolutions with one of {actions} \
+         (for example {command}).{no_resume}{misdirected}",
         done = match row.run.statements_done {
             0 => "None of its statements is".to_owned(),
             1 => "1 of its statements is".to_owned(),

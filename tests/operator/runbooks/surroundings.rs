@@ -65,6 +65,7 @@ impl Surroundings {
         let mut theirs = vec![
             to(address, SERVER),
             to(&format!("{namespace}/"), "shop/"),
+            to(&format!("-n {namespace} "), "-n shop "),
             to(&format!("\"{database}\""), "\"shop\""),
         ];
         theirs.extend(ours.iter().take(2).map(|(page, ours)| (ours.clone(), page.clone())));

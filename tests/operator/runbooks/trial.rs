@@ -48,10 +48,12 @@ async fn one_way_out(page: &Page, way: &Way, looking: Looking) {
 
     scene.run(&Page::read("README").blocks("The shop of these pages")).await;
     scene.shop.until("UpToDate").await;
+    if looking == Looking::Around {
+        scene.run(&Page::read("README").blocks("Who decided what")).await;
+    }
     scene.run(&page.blocks(TRY_IT)).await;
-    let said = scene.shop.until_of(&set, &page.name).await;
-    let real = scene.surroundings.in_the_pages_words(&message(&said));
-    assert!(is_as_shown(&shown.text, &real), "{} shows\n{}\nand the operator says\n{real}", page.name, shown.text);
+    scene.shop.until_of(&set, &page.name).await;
+    scene.until_said(&set, &shown, &page.name).await;
     if looking == Looking::Around {
         let printed = scene.bash("kubectl get mset -n shop").await;
         assert_eq!(status.header, Table::read(&printed).header, "{printed}");
@@ -59,16 +61,21 @@ async fn one_way_out(page: &Page, way: &Way, looking: Looking) {
         scene.run(&page.blocks("Find the cause")).await;
     }
 
-    let (then, commands): (Vec<Block>, Vec<Block>) =
+    let (ends, commands): (Vec<Block>, Vec<Block>) =
         way.blocks.iter().cloned().partition(|block| block.language == "text");
     assert!(!commands.is_empty(), "{}: {} has nothing to paste", page.name, way.title);
     scene.run(&commands).await;
+    let (then, messages): (Vec<&Block>, Vec<&Block>) = ends.iter().partition(|block| block.word == "then");
     match then.as_slice() {
         [] => {
             scene.shop.until_of(&set, "UpToDate").await;
         }
-        [block] if block.word == "then" => scene.until_as(&Table::read(&block.text), &way.title).await,
+        [block] => scene.until_as(&Table::read(&block.text), &way.title).await,
         other => panic!("nobody knows what to do with {other:?}"),
+    }
+    for block in messages {
+        assert_eq!(block.word, "message", "nobody knows what to do with {block:?}");
+        scene.until_said(&set, block, &way.title).await;
     }
     scene.close().await;
 }
@@ -169,6 +176,20 @@ impl Scene {
             panic!("{text}\n{}", error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string));
         }
         client
+    }
+
+    /// Waits until the operator says of a set what a page shows.
+    async fn until_said(&self, set: &str, shown: &Block, place: &str) {
+        eventually(place, LIMIT, async || {
+            let said = self.shop.sets().get(set).await.map_err(|error| error.to_string())?;
+            let real = self.surroundings.in_the_pages_words(&message(&said));
+            if is_as_shown(&shown.text, &real) {
+                Ok(())
+            } else {
+                Err(format!("the page shows\n{}\nand the operator says\n{real}", shown.text))
+            }
+        })
+        .await;
     }
 
     /// Waits until `kubectl get mset` would print this.
