@@ -316,8 +316,9 @@ impl Step<'_> {
                 Ok(()) => Ended::Failed(Failure::new(
                     Reason::Retrying,
                     format!(
-                        "{}{in_the_way}\nNothing of it was kept after {attempts} tries; it is tried again",
-                        wrong.error.message
+                        "{}{in_the_way}\nNothing of it was kept after {attempts} {}; it is tried again",
+                        wrong.error.message,
+                        if attempts == 1 { "try" } else { "tries" }
                     ),
                 )),
                 Err(error) => Ended::Failed(self.claim.refused("writing down a run that is tried again", error)),
