@@ -232,6 +232,25 @@ async fn a_rollback_waits_for_a_person_where_what_destroys_does() {
 
 /// What the policy forbids isn't offered for approval: no approval would let it run.
 #[tokio::test(flavor = "multi_thread")]
+async fn what_destroys_waits_by_its_file_and_line_and_what_does_not_runs() {
+    let shop = Shop::open().await;
+    let asks = json!({"approval": {"required": "Destructive"}});
+    shop.files("sql", &[USERS, ORDERS]).await;
+    shop.apply(asks).await;
+    shop.until("UpToDate").await;
+    let drops = ("003_drop.sql", "ALTER TABLE users ADD COLUMN a int;\nDROP TABLE orders;\n");
+    shop.files("sql", &[USERS, ORDERS, drops]).await;
+    let set = shop.until("ApprovalRequired").await;
+    assert!(message(&set).contains("003_drop.sql:2: DROP TABLE orders"), "{}", message(&set));
+    assert_eq!(tables(&shop).await, "orders users", "nothing ran");
+    let (digest, _) = shown(&set);
+    shop.annotate("dunlin.dev/approved-plan", &digest).await;
+    shop.until("UpToDate").await;
+    assert_eq!(tables(&shop).await, "users");
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_denied_rollback_is_denied_whatever_is_approved() {
     let shop = Shop::open().await;
     shop.files("sql", &[USERS, ORDERS]).await;
