@@ -95,7 +95,7 @@ chaos: cluster build ## crash at every fail point, and 1,000 random kills: some 
 	@cargo test --locked $(FAILPOINTS) --test chaos -- --full $(if $(SEED),--seed $(SEED))
 
 chaos-long: requirements-of-tests cluster build ## run the tests of a hostile world that take long: outages, failovers, full disks
-	@echo "==> a hostile world: some 5 minutes on two cores"
+	@echo "==> a hostile world: some 3 minutes on two cores"
 	@cargo test --locked $(FAILPOINTS) --no-fail-fast --test postgres --test operator -- --ignored
 
 demo: cluster build ## show Dunlin at work, and stay up; EXIT=1 leaves at the end, CLUSTER=current uses your kubectl's cluster
