@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     scenario::Scenario,
-    subject::{Subject, column, reason},
+    subject::{Subject, column, reason, until},
 };
 
 /// What a person has decided so far, for one set.
@@ -183,6 +183,9 @@ const DOUBLES: &str = "SELECT format('%s statement %s ran %s times', version, or
 UNION ALL SELECT format('%s statement %s: %s %s times', version, ordinal, what, count(*)) FROM calls GROUP BY version, ordinal, what HAVING count(*) > 1
 UNION ALL SELECT format('%s succeeded %s times', version, count(*)) FROM dunlin.run WHERE outcome = 'succeeded' GROUP BY version, direction HAVING count(*) > 1";
 
+/// How long a status may take to agree with a database in which nothing happens any more.
+const AGREES: Duration = Duration::from_secs(10);
+
 /// Holds the end against an undisturbed run's: database, history and status.
 pub async fn judge(subject: &Subject, scenario: &Scenario, expected: &[String]) -> Verdict {
     let (files, applied) = (scenario.files.len(), scenario.applied());
@@ -204,18 +207,20 @@ pub async fn judge(subject: &Subject, scenario: &Scenario, expected: &[String]) 
     }
     let open = ask("SELECT format('run %s is still open', id) FROM dunlin.run WHERE finished_at IS NULL").await;
     verdict.others.extend(open.iter().map(named));
-    let set = subject.get().await;
-    let agrees = set.status.as_ref().is_some_and(|status| {
-        let counts = status.applied.as_ref().map(|applied| (applied.count, applied.pending));
-        let number = |count: usize| i64::try_from(count).unwrap_or_default();
-        counts == Some((number(applied), number(files - applied)))
-            && status.running.is_none()
-            && status.failure.is_none()
-            && reason(&set) == Some("UpToDate")
+    // The other operator may have a look of its own to come, which says so before it agrees.
+    let agrees = until("the status agrees with the database", AGREES, || async {
+        let set = subject.get().await;
+        let agrees = set.status.as_ref().is_some_and(|status| {
+            let counts = status.applied.as_ref().map(|applied| (applied.count, applied.pending));
+            let number = |count: usize| i64::try_from(count).unwrap_or_default();
+            counts == Some((number(applied), number(files - applied)))
+                && status.running.is_none()
+                && status.failure.is_none()
+                && reason(&set) == Some("UpToDate")
+        });
+        if agrees { Ok(()) } else { Err(format!("{:#?}", set.status)) }
     });
-    if !agrees {
-        verdict.others.push(named(&format!("the status doesn't agree with the database: {:#?}", set.status)));
-    }
+    verdict.others.extend(agrees.await.err().map(|error| named(&error)));
     verdict
 }
 
