@@ -41,10 +41,12 @@ fn order_of(dir: &MigrationDir) -> Vec<&str> {
     dir.migrations().iter().map(|migration| migration.version.as_str()).collect()
 }
 
+/// Files and what each of them needs.
+type Needs<'a> = &'a [(&'a str, &'a str)];
+
 #[test]
 fn the_heads_are_the_ends_of_branches() {
-    type Files = &'static [(&'static str, &'static str)];
-    let cases: [(Files, &[&str]); 7] = [
+    let cases: [(Needs<'_>, &[&str]); 7] = [
         (&[("1_a.sql", ""), ("2_b.sql", ""), ("3_c.sql", "")], &["3"]),
         (&[("1_a.sql", ""), ("2_b.sql", "1"), ("3_c.sql", "1")], &["2", "3"]),
         (&[("1_a.sql", ""), ("2_b.sql", "1"), ("3_c.sql", "1"), ("4_d.sql", "2, 3")], &["4"]),
@@ -214,7 +216,10 @@ fn an_up_section_of_comments_has_no_statements() {
 #[test]
 fn an_empty_source_holds_no_migration() {
     let error = read(&Bundle::default(), Format::Auto).unwrap_err();
-    assert_eq!((error.reason, error.message.as_str()), (Reason::InvalidSource, "the source holds no migration file"));
+    assert_eq!(
+        (error.reason, error.message.as_str()),
+        (Reason::InvalidSource, "the source holds no migration file: put one into it, named as in 001_users.sql")
+    );
 }
 
 /// M11, P22: each slip is an error with file, line and column.
@@ -305,8 +310,8 @@ fn a_version_in_two_files_is_refused_naming_both() {
     assert_eq!(error.reason, Reason::DuplicateVersion);
     assert_eq!(
         error.message,
-        "001_b.sql (ConfigMap m, key 001_b.sql) and 1_a.sql (ConfigMap m, key 1_a.sql) have the same version: give one of \
-         them another"
+        "001_b.sql (ConfigMap m, key 001_b.sql) and 1_a.sql (ConfigMap m, key 1_a.sql) have the same version: give the \
+         one that isn't applied yet another"
     );
 }
 
@@ -352,13 +357,20 @@ fn unknown_dependencies_and_cycles_are_refused() {
     assert_eq!(unknown.reason, Reason::InvalidSource);
     assert_eq!(
         unknown.message,
-        "010_a.sql:2:2: depends on 999, which isn't in the source\n\
-         010_a.sql:2:2: depends on 021_users, which isn't in the source; did you mean 020_users?"
+        "010_a.sql:2:2: depends on 999, which isn't in the source: add its file, or remove it from `-- depends:`\n\
+         010_a.sql:2:2: depends on 021_users, which isn't in the source (did you mean 020_users?): add its file, or remove it from \
+         `-- depends:`"
     );
     let itself = error(&[("001_a.sql", "-- depends: 007\nSELECT 1;")]);
-    assert_eq!(itself.message, "001_a.sql:1:1: depends on 007, which isn't in the source");
+    assert_eq!(
+        itself.message,
+        "001_a.sql:1:1: depends on 007, which isn't in the source: add its file, or remove it from `-- depends:`"
+    );
     let misnamed = error(&[("010_a.sql", "-- depends: 020_user\nSELECT 1;"), ("020_users.sql", sql)]);
-    assert!(misnamed.message.contains("020_user is named, but that version's file is 020_users.sql"), "{misnamed}");
+    assert!(
+        misnamed.message.contains("020_user is named, but that version's file is 020_users.sql: correct the name"),
+        "{misnamed}"
+    );
     let cycle = error(&[
         ("010_a.sql", "-- depends: 020\nSELECT 1;"),
         ("020_b.sql", "\n-- depends: 010\nSELECT 1;"),
