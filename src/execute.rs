@@ -61,6 +61,8 @@ pub struct Work<'a> {
     pub take_over_from: Option<&'a str>,
     /// Who asks for it.
     pub shell: Shell,
+    /// Which object asks, by its uid: a generation of it that is older than one that was here already is not followed.
+    pub uid: Option<&'a str>,
 }
 
 /// Who asks for an execution.

@@ -279,6 +279,7 @@ impl<'a> Line<'a> {
         take_over_from: Option<&str>,
     ) -> (Report, Option<(History, Assessment)>) {
         let observe::Look { parameters, session, history, assessment, ownership: _ } = look;
+        let uid = self.uid.clone();
         let work = Work {
             parameters: &parameters,
             desired: &parsed.desired,
@@ -286,6 +287,7 @@ impl<'a> Line<'a> {
             source_digest: &content.digest,
             take_over_from,
             shell: Shell::Operator,
+            uid: Some(&uid),
         };
         let asked = *self.context.stop.borrow();
         let stop = self.context.registry.executing(&self.name, &self.uid, asked);

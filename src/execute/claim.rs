@@ -218,16 +218,21 @@ async fn write_claim(claim: &Claim, work: &Work<'_>) -> Result<(), Failure> {
     let mut owners: Vec<&str> = owner.as_deref().into_iter().collect();
     owners.extend(work.take_over_from);
     let may = match work.shell {
-        Shell::Operator => format!("s.owner IS NULL OR s.owner = ANY ({})", quote::text_array(owners)),
+        // Of two operators one may still see a spec that the other has left behind, and would undo what that one did.
+        Shell::Operator => format!(
+            "(s.owner IS NULL OR s.owner = ANY ({})) AND (EXCLUDED.uid IS NULL OR s.uid IS DISTINCT FROM EXCLUDED.uid OR s.generation <= EXCLUDED.generation)",
+            quote::text_array(owners)
+        ),
         Shell::Hand => "true".to_owned(),
     };
     let table = claim.tables.table("set");
     let sql = format!(
-        "INSERT INTO {table} AS s (name, owner, session, backend_pid, backend_start, lock_key, lock_id, layout, claimed_at) \
-         VALUES ({name}, {owner}, {token}, {pid}, {start}, {key}, {id}, {layout}, pg_catalog.clock_timestamp()) \
+        "INSERT INTO {table} AS s (name, owner, session, backend_pid, backend_start, lock_key, lock_id, layout, claimed_at, uid, generation) \
+         VALUES ({name}, {owner}, {token}, {pid}, {start}, {key}, {id}, {layout}, pg_catalog.clock_timestamp(), {uid}, {generation}) \
          ON CONFLICT (name) DO UPDATE SET owner = COALESCE(EXCLUDED.owner, s.owner), session = EXCLUDED.session, \
          backend_pid = EXCLUDED.backend_pid, backend_start = EXCLUDED.backend_start, lock_key = EXCLUDED.lock_key, \
-         lock_id = EXCLUDED.lock_id, layout = EXCLUDED.layout, claimed_at = EXCLUDED.claimed_at{taken_over} WHERE {may}; \
+         lock_id = EXCLUDED.lock_id, layout = EXCLUDED.layout, claimed_at = EXCLUDED.claimed_at, \
+         uid = COALESCE(EXCLUDED.uid, s.uid), generation = COALESCE(EXCLUDED.generation, s.generation){taken_over} WHERE {may}; \
          SELECT s.session = {token}, s.owner FROM {table} AS s WHERE s.name = {name}",
         name = claim.tables.set_literal(),
         owner = quote::optional(owner.as_ref()),
@@ -237,12 +242,21 @@ async fn write_claim(claim: &Claim, work: &Work<'_>) -> Result<(), Failure> {
         key = lock::key(&[&location.schema, &location.set]),
         id = quote::number(location.lock_id),
         layout = layout::LAYOUT,
+        uid = quote::optional(work.uid),
+        generation = quote::number(work.uid.map(|_| work.desired.generation)),
         taken_over = taken_over(claim, work),
     );
     let rows = session::query(claim.client(), &sql).await.map_err(|error| claim.refused("claiming the set", error))?;
     let row = rows.last();
     match row.and_then(|row| row.get(0)) {
         Some("t") => Ok(()),
+        _ if row.is_some_and(|row| row.get(1) == owner.as_deref()) => Err(Failure::new(
+            Reason::Retrying,
+            format!(
+                "a newer spec than generation {} has been at work here, which the API server doesn't show yet; it is tried again",
+                work.desired.generation
+            ),
+        )),
         _ => Err(conflict(&location.set, row.and_then(|row| row.get(1)).unwrap_or("another owner"))),
     }
 }

@@ -179,6 +179,8 @@ CREATE TABLE {set} (
   lock_id pg_catalog.int8,
   layout pg_catalog.int4 NOT NULL,
   claimed_at pg_catalog.timestamptz NOT NULL,
+  uid pg_catalog.text,
+  generation pg_catalog.int8,
   taken_over_from pg_catalog.text,
   taken_over_by pg_catalog.text,
   taken_over_at pg_catalog.timestamptz,

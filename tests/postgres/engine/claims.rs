@@ -356,3 +356,20 @@ async fn a_lock_time_out_of_nothing_waits() {
     let (ran, ()) = tokio::join!(fixture.apply(&files), release);
     ran.is_up_to_date();
 }
+
+/// Found by `make chaos`: an operator that still saw the spec of before a rollback applied everything once more.
+#[tokio::test]
+async fn a_generation_that_is_older_than_one_that_was_here_is_not_followed() {
+    let mut fixture = Fixture::new().await;
+    let files = [("001_a.sql", "CREATE TABLE a (id int);\n"), ("002_b.sql", "CREATE TABLE b (id int);\n")];
+    fixture.uid = Some("one".to_owned());
+    fixture.desired.generation = 2;
+    fixture.apply(&files[..1]).await.is_up_to_date();
+    fixture.desired.generation = 1;
+    let ran = fixture.apply(&files).await;
+    assert_eq!(ran.failure().reason, Reason::Retrying, "{:?}", ran.failure());
+    assert_eq!(fixture.ask("SELECT to_regclass('b') IS NULL").await, "t");
+    // An object that is made anew begins from 1 again.
+    fixture.uid = Some("another".to_owned());
+    fixture.apply(&files).await.is_up_to_date();
+}

@@ -32,6 +32,7 @@ pub struct Fixture {
     pub running: watch::Sender<Option<Running>>,
     pub take_over_from: Option<String>,
     pub shell: Shell,
+    pub uid: Option<String>,
     pub sql: tokio_postgres::Client,
 }
 
@@ -55,6 +56,7 @@ impl Fixture {
             running: watch::Sender::new(None),
             take_over_from: None,
             shell: Shell::Operator,
+            uid: None,
             sql,
         }
     }
@@ -83,6 +85,7 @@ impl Fixture {
             source_digest: &digest,
             take_over_from: self.take_over_from.as_deref(),
             shell: self.shell,
+            uid: self.uid.as_deref(),
         };
         execute::execute(session, work, self.stop.subscribe(), &self.running).await
     }
