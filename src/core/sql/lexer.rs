@@ -225,6 +225,21 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// The byte behind a number and whatever hangs on to it. Before PostgreSQL 15 a word may (`1a$$` is 1 AS "a$$"), and
+    /// a dollar sign in it begins no quote; behind digits alone it does.
+    fn number(&self, start: usize) -> usize {
+        let mut at = start;
+        loop {
+            at = self.run(at, |byte| byte.is_ascii_digit() || byte == b'.');
+            let exponent = self.byte(at).is_some_and(|byte| byte.eq_ignore_ascii_case(&b'e'));
+            at = match self.byte(at + usize::from(exponent)) {
+                Some(byte) if exponent && byte.is_ascii_digit() => at + 1,
+                _ if self.byte(at).is_some_and(begins_word) => self.run(at, continues_word),
+                _ => return at,
+            };
+        }
+    }
+
     fn word(&self, start: usize) -> (TokenKind, usize) {
         let end = self.run(start, continues_word);
         match (&self.text.as_bytes()[start..end], self.byte(end)) {
@@ -258,9 +273,7 @@ impl Iterator for Lexer<'_> {
             b')' => (TokenKind::CloseParenthesis, start + 1),
             b';' => (TokenKind::Semicolon, start + 1),
             b'\\' => (TokenKind::Backslash, start + 1),
-            byte if byte.is_ascii_digit() => {
-                (TokenKind::Number, self.run(start, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.')))
-            }
+            byte if byte.is_ascii_digit() => (TokenKind::Number, self.number(start)),
             byte if begins_word(byte) => self.word(start),
             _ => (TokenKind::Symbol, start + 1),
         };
@@ -340,6 +353,10 @@ mod tests {
             ("$12", Parameter),
             ("1_000.5e3", Number),
             ("0xFF", Number),
+            ("1a$$", Number),
+            ("1e$a$", Number),
+            ("0x$$", Number),
+            ("1.5e3é$", Number),
         ] {
             assert_eq!(tokens(text), [(kind, text)]);
         }
@@ -352,6 +369,8 @@ mod tests {
         assert_eq!(tokens("foo_e'a'"), [(Word, "foo_e"), (String, "'a'")]);
         assert_eq!(tokens("u &'a'").len(), 3);
         assert_eq!(tokens("1$$a$$"), [(Number, "1"), (DollarString, "$$a$$")]);
+        assert_eq!(tokens("1.5e3$$a$$"), [(Number, "1.5e3"), (DollarString, "$$a$$")]);
+        assert_eq!(tokens("1e+5"), [(Number, "1e"), (Symbol, "+"), (Number, "5")]);
         assert_eq!(tokens("+--a\nb"), [(Symbol, "+"), (LineComment, "--a"), (Word, "b")]);
         assert_eq!(tokens("*/*a*/"), [(Symbol, "*"), (BlockComment, "/*a*/")]);
         assert_eq!(

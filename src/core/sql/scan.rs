@@ -80,8 +80,8 @@ struct OpenStatement {
     routine: Routine,
     parentheses: u32,
     first_parenthesis: usize,
-    atomic: u32,
-    first_atomic: usize,
+    /// Where the BEGIN ATOMIC stands whose body this is.
+    body: Option<usize>,
     copies_from_client: bool,
     calls_set_config: bool,
 }
@@ -101,7 +101,8 @@ enum Previous {
     Do,
     From,
     Begin(usize),
-    Dot,
+    /// What begins a statement of a body, or its END: ATOMIC, or a semicolon in it.
+    Boundary,
     #[default]
     Other,
 }
@@ -129,7 +130,7 @@ impl Scanner<'_> {
                     self.misled = false;
                 }
             }
-            TokenKind::Semicolon if self.open.parentheses == 0 && self.open.atomic == 0 => {
+            TokenKind::Semicolon if self.open.parentheses == 0 && self.open.body.is_none() => {
                 self.finish(token.end, visit);
             }
             TokenKind::Backslash => self.psql_command(token, visit),
@@ -157,7 +158,7 @@ impl Scanner<'_> {
             }
             TokenKind::CloseParenthesis => open.parentheses = open.parentheses.saturating_sub(1),
             TokenKind::Word => open.word(&self.text[token.start..token.end], token.start, previous),
-            TokenKind::Symbol if self.text.as_bytes()[token.start] == b'.' => open.previous = Previous::Dot,
+            TokenKind::Semicolon if open.parentheses == 0 => open.previous = Previous::Boundary,
             TokenKind::String if open.calls_set_config => {
                 let name = self.text[token.start..token.end].trim_matches('\'');
                 if name.eq_ignore_ascii_case("standard_conforming_strings") {
@@ -273,8 +274,7 @@ impl Scanner<'_> {
             span: Some(span),
             parentheses,
             first_parenthesis,
-            atomic,
-            first_atomic,
+            body,
             copies_from_client,
             ..
         } = self.open.clone()
@@ -288,8 +288,11 @@ impl Scanner<'_> {
             // What is open is open for that reason.
         } else if parentheses > 0 {
             problem(first_parenthesis, "the parenthesis that begins here isn't closed");
-        } else if atomic > 0 {
-            problem(first_atomic, "the BEGIN ATOMIC that begins here has no END");
+        } else if let Some(begin) = body {
+            problem(
+                begin,
+                "the BEGIN ATOMIC that begins here has no END (each statement in it needs a semicolon, the last one too)",
+            );
         } else if copies_from_client {
             problem(span.start, "this COPY … FROM stdin has no semicolon, and no data behind it");
         }
@@ -334,19 +337,14 @@ impl OpenStatement {
         }
         self.copies_from_client |=
             self.first == Verb::Copy && previous == Previous::From && (is("stdin") || is("stdout"));
-        // Only CREATE FUNCTION and PROCEDURE have a body of statements; CASE ends with END too. psql counts every BEGIN;
-        // here it takes ATOMIC, since BEGIN alone may be a name, as any keyword behind AS or a dot is one.
-        if self.routine != Routine::Yes || matches!(previous, Previous::As | Previous::Dot) {
-            return;
-        }
-        match (self.atomic, previous) {
-            (0, Previous::Begin(begin)) if is("atomic") => {
-                self.atomic = 1;
-                self.first_atomic = begin;
+        // Only CREATE FUNCTION and PROCEDURE have a body of statements. psql counts every BEGIN, CASE and END; here BEGIN
+        // takes ATOMIC, and END a semicolon before it: anything else is a name, or the END of a CASE.
+        match (self.body, previous) {
+            (None, Previous::Begin(begin)) if self.routine == Routine::Yes && is("atomic") => {
+                self.body = Some(begin);
+                self.previous = Previous::Boundary;
             }
-            (0, _) => {}
-            _ if is("case") => self.atomic += 1,
-            _ if is("end") => self.atomic -= 1,
+            (Some(_), Previous::Boundary) if is("end") => self.body = None,
             _ => {}
         }
     }

@@ -183,7 +183,7 @@ fn begins_statement(part: &Part, behind: &Tokens<'_>) -> bool {
 /// Goes to the end of a statement: before its semicolon, or before the LOOP whose rows it yields.
 fn statement_end(body: &Source<'_>, tokens: &mut Tokens<'_>, heads_loop: bool) -> usize {
     let creates = tokens.clone().accept("create");
-    let (mut depth, mut atomic) = (0_usize, 0_usize);
+    let (mut depth, mut atomic) = (0_usize, false);
     let mut last: Option<Part> = None;
     loop {
         let before = tokens.clone();
@@ -191,21 +191,24 @@ fn statement_end(body: &Source<'_>, tokens: &mut Tokens<'_>, heads_loop: bool) -
         match part.kind {
             TokenKind::OpenParenthesis => depth += 1,
             TokenKind::CloseParenthesis => depth = depth.saturating_sub(1),
-            TokenKind::Semicolon if depth == 0 && atomic == 0 => {
+            TokenKind::Semicolon if depth == 0 && !atomic => {
                 let end = body.start_of(&part, tokens);
                 *tokens = before;
                 return end;
             }
-            TokenKind::Word if depth == 0 && atomic == 0 && heads_loop && part.is("loop") => {
+            TokenKind::Word if depth == 0 && !atomic && heads_loop && part.is("loop") => {
                 let end = body.start_of(&part, tokens);
                 *tokens = before;
                 return end;
             }
-            TokenKind::Word if creates && atomic == 0 => {
-                atomic = usize::from(part.is("atomic") && last.is_some_and(|last| last.is("begin")));
+            TokenKind::Word if creates && !atomic => {
+                atomic = part.is("atomic") && last.is_some_and(|last| last.is("begin"));
             }
-            TokenKind::Word if part.is("case") => atomic += usize::from(creates),
-            TokenKind::Word if part.is("end") => atomic = atomic.saturating_sub(1),
+            TokenKind::Word if part.is("end") => {
+                // Behind anything else it is a name, or the END of a CASE.
+                let ends = |last: Part| last.kind == TokenKind::Semicolon || last.is("atomic");
+                atomic &= !last.is_some_and(ends);
+            }
             _ => {}
         }
         last = Some(part);

@@ -1,0 +1,1 @@
+SELECT 1 AS x, a[1]-1a$$; SELECT 1e$a$; SELECT 0x$$; SELECT 1.5é$$
