@@ -270,14 +270,8 @@ impl Scanner<'_> {
 
     /// The text or a section of it ends: what is still open is a statement without its semicolon.
     fn end(&mut self, visit: &mut impl FnMut(Found) -> Next) {
-        let OpenStatement {
-            span: Some(span),
-            parentheses,
-            first_parenthesis,
-            body,
-            copies_from_client,
-            ..
-        } = self.open.clone()
+        let OpenStatement { span: Some(span), parentheses, first_parenthesis, body, copies_from_client, .. } =
+            self.open.clone()
         else {
             return;
         };

@@ -74,6 +74,13 @@ async fn listen(server: u16, marker: &'static str, answer: Answer) -> u16 {
     port
 }
 
+/// What the first ReadyForQuery among those bytes says of the transaction.
+fn first_ready(bytes: &[u8]) -> Option<u8> {
+    const READY: &[u8] = b"Z\0\0\0\x05";
+    let at = bytes.windows(READY.len()).position(|window| window == READY)?;
+    bytes.get(at + READY.len()).copied()
+}
+
 async fn pass_on(server: u16, client: TcpStream, marker: &'static str, answer: Answer) {
     let upstream = TcpStream::connect(("127.0.0.1", server)).await.expect("the server answers");
     let (mut from_client, mut to_client) = client.into_split();
@@ -109,6 +116,7 @@ async fn pass_on(server: u16, client: TcpStream, marker: &'static str, answer: A
     let mut hung_up = std::pin::pin!(hung_up);
     let mut buffer = vec![0; 64 * 1024];
     let mut answered = 0;
+    let mut answer_so_far = Vec::new();
     loop {
         // The end of the one direction is that of the other.
         let read = tokio::select! {
@@ -122,16 +130,21 @@ async fn pass_on(server: u16, client: TcpStream, marker: &'static str, answer: A
             match &answer {
                 Answer::Never(_) => continue,
                 Answer::After(delay) => tokio::time::sleep(*delay).await,
-                // Ready for the next question, and not because this one failed.
-                Answer::Cut(Moment::After, done) => {
-                    if buffer[..length].ends_with(b"Z\0\0\0\x05I") && !done.swap(true, Ordering::SeqCst) {
-                        break;
-                    }
-                }
-                Answer::Cut(Moment::Before, _) => {}
+                Answer::Cut(..) => {}
             }
-            if buffer[..length].get(length.saturating_sub(6)) == Some(&b'Z') {
+            // The first of them is the question's own: an error is told at once, and what the client asks because of it
+            // may be answered in the same breath.
+            answer_so_far.extend_from_slice(&buffer[..length]);
+            if let Some(state) = first_ready(&answer_so_far) {
+                // Ready for the next question, and not because this one failed.
+                if let Answer::Cut(Moment::After, done) = &answer
+                    && state == b'I'
+                    && !done.swap(true, Ordering::SeqCst)
+                {
+                    break;
+                }
                 answered = questions;
+                answer_so_far.clear();
             }
         }
         if to_client.write_all(&buffer[..length]).await.is_err() {
