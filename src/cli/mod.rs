@@ -42,6 +42,15 @@ pub enum CliError {
     Operator(#[from] crate::controller::Error),
 }
 
+impl CliError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::NotSupportedYet { .. } | Self::Telemetry(_) => Exit::Usage,
+            Self::Output(_) | Self::Encode(_) | Self::Runtime(_) | Self::Operator(_) => Exit::Error,
+        }
+    }
+}
+
 /// Runs a command line, and tells errors on stderr.
 #[must_use]
 pub fn run(argv: impl IntoIterator<Item = OsString>) -> Exit {
@@ -57,22 +66,23 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     match dispatch(cli) {
-        Ok(()) => Exit::Done,
+        Ok(exit) => exit,
         Err(error) => {
             eprintln!("{}: {}", program.typed(), with_causes(&error));
-            Exit::Error
+            error.exit()
         }
     }
 }
 
-fn dispatch(cli: Cli) -> Result<(), CliError> {
+fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     let Cli { command, log: LogArgs { log_level, log_format } } = cli;
     crate::telemetry::init(log_level.as_deref(), log_format)?;
     match command {
-        Command::Operator(args) => operator::run(args),
-        Command::Crd => crd::run(),
-        Command::Version(args) => version::run(&args),
+        Command::Operator(args) => operator::run(args)?,
+        Command::Crd => crd::run()?,
+        Command::Version(args) => version::run(&args)?,
     }
+    Ok(Exit::Done)
 }
 
 /// The error and what caused it, each thing said once.

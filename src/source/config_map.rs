@@ -3,25 +3,19 @@
 //! Objects are read by name, all of them, and only when asked for: whoever asks knows from their metadata that they have
 //! changed. A key that is no migration file is an error that names it; nothing is skipped silently.
 
-use std::{collections::BTreeMap, io::Read, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use flate2::read::MultiGzDecoder;
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt, api::ListParams};
 
-use super::{Content, Snapshot, Stamp};
+use super::{Content, Snapshot, Stamp, files::Files};
 use crate::core::{
-    bundle::{Bundle, BundleFile},
-    format::{self, Format},
+    format::Format,
     outcome::{Failure, Reason},
     reference::SourceRef,
 };
 
-/// Bytes that one file may hold when unpacked.
-pub const FILE_BYTES: usize = 64 << 20;
-/// Bytes that all files of a set may hold when unpacked.
-pub const SET_BYTES: usize = 256 << 20;
 /// How many ConfigMaps are read at a time.
 const AT_A_TIME: usize = 8;
 /// How long the API server may take for an answer.
@@ -81,18 +75,11 @@ fn stamp(map: &ConfigMap) -> Stamp {
 
 fn read(reference: &SourceRef, format: Format, maps: Vec<(String, Option<ConfigMap>)>) -> Result<Content, Failure> {
     let maps = present(reference, maps)?;
-    let mut problems = Vec::new();
-    let mut files = Vec::new();
-    let mut left = SET_BYTES;
+    let mut files = Files::default();
     for (name, map) in maps {
-        unpack(&name, map, &mut left, &mut files, &mut problems);
+        unpack(&name, map, &mut files);
     }
-    if !problems.is_empty() {
-        return Err(Failure::new(Reason::InvalidSource, problems.join("; ")));
-    }
-    let bundle = Bundle::new(files).map_err(|error| Failure::new(Reason::DuplicateVersion, error.to_string()))?;
-    let dir = format::read(&bundle, format).map_err(|error| Failure::new(error.reason, error.message))?;
-    Ok(Content { digest: bundle.digest(), files: bundle.files().len(), dir: dir.into() })
+    files.read(format)
 }
 
 /// The ConfigMaps, if all of them are there. One that a selector found and that has gone since counts as never found.
@@ -119,64 +106,16 @@ fn present(reference: &SourceRef, maps: Vec<(String, Option<ConfigMap>)>) -> Res
 }
 
 /// Adds the files of one ConfigMap, and what is wrong with its keys.
-fn unpack(map_name: &str, map: ConfigMap, left: &mut usize, files: &mut Vec<BundleFile>, problems: &mut Vec<String>) {
+fn unpack(map_name: &str, map: ConfigMap, files: &mut Files) {
     let text = map.data.unwrap_or_default().into_iter().map(|(key, text)| (key, text.into_bytes()));
     let binary = map.binary_data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0));
     let entries: BTreeMap<String, Vec<u8>> = text.chain(binary).collect();
     if entries.is_empty() {
-        problems.push(format!("ConfigMap {map_name} holds no file: put migration files into it, or don't refer to it"));
+        files.refuse(format!("ConfigMap {map_name} holds no file: put migration files into it, or don't refer to it"));
     }
     for (key, bytes) in entries {
-        let origin = format!("ConfigMap {map_name}, key {key}");
-        match file(&key, bytes, *left) {
-            Ok((name, bytes)) => {
-                *left -= bytes.len();
-                files.push(BundleFile { name, bytes, origin });
-            }
-            Err(problem) => problems.push(format!("{origin}: {problem}")),
-        }
+        files.add(&key, bytes, format!("ConfigMap {map_name}, key {key}"));
     }
-}
-
-/// The name and the unpacked bytes of the file that a key holds.
-fn file(key: &str, bytes: Vec<u8>, left: usize) -> Result<(String, Vec<u8>), String> {
-    let (name, bytes) = match key.strip_suffix(".gz") {
-        Some(name) if is_sql(name) => (name, gunzip(&bytes, left.min(FILE_BYTES))?),
-        _ if is_sql(key) => (key, bytes),
-        _ => {
-            return Err("no migration file: name it <version>_<name>.sql (or .sql.gz), or keep it elsewhere".to_owned());
-        }
-    };
-    if bytes.len() > left {
-        return Err(format!(
-            "with it, the files of this set hold more than {} MiB: let another MigrationSet have some of them",
-            SET_BYTES >> 20
-        ));
-    }
-    Ok((name.to_owned(), bytes))
-}
-
-/// Names are taken as they are written: `.SQL` is no migration file.
-fn is_sql(name: &str) -> bool {
-    name.strip_suffix(".sql").is_some()
-}
-
-/// Unpacks at most `cap` bytes, so that a small file can't fill the memory.
-fn gunzip(packed: &[u8], cap: usize) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(cap).unwrap_or(u64::MAX).saturating_add(1);
-    MultiGzDecoder::new(packed)
-        .take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(|error| format!("can't be unpacked: {error}; pack it with gzip"))?;
-    if bytes.len() > cap {
-        return Err(format!(
-            "holds too much when unpacked: a file may hold {} MiB, and all files of a set {} MiB; split it",
-            FILE_BYTES >> 20,
-            SET_BYTES >> 20
-        ));
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -187,7 +126,10 @@ mod tests {
     use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
     use super::*;
-    use crate::core::reference::{LabelSelector, Requirement};
+    use crate::{
+        core::reference::{LabelSelector, Requirement},
+        source::files::FILE_BYTES,
+    };
 
     fn map(name: &str, data: &[(&str, &str)], binary: &[(&str, &[u8])]) -> (String, Option<ConfigMap>) {
         let map = ConfigMap {

@@ -3,6 +3,8 @@
 //! A source knows names and bytes. What they mean is the core's; whether they are what is wanted is the shell's.
 
 pub mod config_map;
+pub mod dir;
+mod files;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -124,7 +124,7 @@ fn a_flag_that_does_not_exist_is_a_usage_error_that_names_the_one_meant() {
 fn a_flag_that_is_not_supported_yet_is_an_error_and_never_ignored() {
     for (flag, value) in [("--leader-elect", "true"), ("--metrics-addr", ":0"), ("--health-addr", ":0")] {
         let ran = dunlin(&["operator", &format!("{flag}={value}")]);
-        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{flag}");
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{flag}");
         assert!(ran.stderr.starts_with(&format!("dunlin: {flag}")), "{}", ran.stderr);
         assert!(ran.stderr.contains("not supported yet"), "{}", ran.stderr);
     }
@@ -154,10 +154,10 @@ fn by_the_name_of_the_plugin_it_says_what_a_person_types() {
 #[test]
 fn a_log_level_that_is_none_is_refused_with_where_it_was_said() {
     let ran = dunlin(&["version", "--log-level", "dunlin=loud"]);
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
     assert!(ran.stderr.contains("--log-level"), "{}", ran.stderr);
     let ran = run(Path::new(DUNLIN), &["version"], &[("RUST_LOG", "dunlin=loud")]);
-    assert_eq!(ran.code, Some(1));
+    assert_eq!(ran.code, Some(2));
     assert!(ran.stderr.contains("RUST_LOG"), "{}", ran.stderr);
 }
 

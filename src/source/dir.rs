@@ -1,0 +1,90 @@
+//! A folder's files into a migration directory, as a person works on them.
+//!
+//! Everything in it is a migration file, or hidden: a file that is neither is an error that names it, as it would be in a
+//! ConfigMap. Folders in it are not looked into.
+
+use std::{fs, io, path::Path};
+
+use super::{Content, files::Files};
+use crate::core::{
+    format::Format,
+    outcome::{Failure, Reason},
+};
+
+/// Reads the migration files of a folder.
+///
+/// # Errors
+/// `WaitingForSource` when the folder isn't there or can't be read, and `InvalidSource`, `DuplicateVersion` or
+/// `DependencyCycle` for what is wrong with its files.
+pub fn read(folder: &Path, format: Format) -> Result<Content, Failure> {
+    let shown = folder.display();
+    let trouble = |error: &io::Error| {
+        let cure = match error.kind() {
+            io::ErrorKind::NotFound => "name the folder with --migrations or in dunlin.yaml, or run dunlin init",
+            io::ErrorKind::NotADirectory => "name the folder, not a file in it",
+            _ => "see to it that it can be read",
+        };
+        Failure::new(Reason::WaitingForSource, format!("{shown}: {error}; {cure}"))
+    };
+    let mut entries: Vec<fs::DirEntry> =
+        fs::read_dir(folder).and_then(Iterator::collect).map_err(|error| trouble(&error))?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    let mut files = Files::default();
+    for entry in entries {
+        let origin = entry.path().display().to_string();
+        let Ok(name) = entry.file_name().into_string() else {
+            files.refuse(format!("{origin}: its name isn't UTF-8; rename it"));
+            continue;
+        };
+        if name.starts_with('.') {
+            continue;
+        }
+        if entry.path().is_dir() {
+            files.refuse(format!("{origin}: a folder, which is not looked into; keep it elsewhere"));
+            continue;
+        }
+        match fs::read(entry.path()) {
+            Ok(bytes) => files.add(&name, bytes, origin),
+            Err(error) => files.refuse(format!("{origin}: {error}; see to it that it can be read")),
+        }
+    }
+    files.read(format)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).expect("a file");
+        }
+        folder
+    }
+
+    /// P03: what isn't there is an error, and never "up to date".
+    #[test]
+    fn a_folder_that_is_absent_or_empty_is_an_error() {
+        let empty = folder(&[]);
+        let failure = read(empty.path(), Format::Auto).expect_err("there is nothing in it");
+        assert_eq!(failure.reason, Reason::InvalidSource);
+        let absent = read(&empty.path().join("gone"), Format::Auto).expect_err("it isn't there");
+        assert_eq!(absent.reason, Reason::WaitingForSource);
+        assert!(absent.message.contains("gone") && absent.message.contains("dunlin init"), "{absent}");
+    }
+
+    /// P23: a file that doesn't fit is an error, not a skip.
+    #[test]
+    fn everything_in_a_folder_is_a_migration_file_or_hidden() {
+        let sound = folder(&[("001_a.sql", "SELECT 1;"), (".gitkeep", "")]);
+        assert_eq!(read(sound.path(), Format::Auto).expect("all of it is sound").files, 1);
+        let odd = folder(&[("001_a.sql", "SELECT 1;"), ("002_b.SQL", ""), ("notes.txt", "")]);
+        fs::create_dir(odd.path().join("more")).expect("a folder");
+        let failure = read(odd.path(), Format::Auto).expect_err("some are no migration files");
+        assert_eq!(failure.reason, Reason::InvalidSource);
+        for named in ["002_b.SQL", "notes.txt", "more: a folder"] {
+            assert!(failure.message.contains(named), "{failure}");
+        }
+    }
+}
