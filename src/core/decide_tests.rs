@@ -2,11 +2,7 @@
 
 use super::*;
 use crate::core::{
-    desired::{
-        self, HistoryLocation, OnChecksumDrift, OnMissing, OutOfOrder, Owner, Policy, Rollback, SessionSettings,
-        TakeOver, Target, TransactionScope,
-    },
-    format::Format,
+    desired::{Owner, TakeOver},
     migration::{TransactionMode, Version},
     plan::{Amendment, ChecksumDrift, Finding, Plan, Step},
 };
@@ -368,37 +364,7 @@ fn steps_left_over_after_an_execution_are_no_hot_loop() {
 }
 
 fn desired(take_over: Option<Owner>) -> Desired {
-    let take_over = take_over.map(|from| TakeOver { from, by: "spec.history.takeOver".to_owned() });
-    Desired {
-        owner: Owner { namespace: "shop".to_owned(), name: "shop".to_owned() },
-        generation: 1,
-        suspend: false,
-        digest: None,
-        format: Format::Auto,
-        history: HistoryLocation {
-            schema: "dunlin".to_owned(),
-            set: "shop".to_owned(),
-            lock_id: None,
-            baseline: None,
-            take_over,
-        },
-        target: Target::Latest,
-        session: SessionSettings {
-            role: None,
-            search_path: Vec::new(),
-            lock_timeout_ms: 3_000,
-            statement_timeout_ms: 0,
-            lock_retries: 10,
-        },
-        policy: Policy {
-            rollback: Rollback::Deny,
-            out_of_order: OutOfOrder::Deny,
-            on_checksum_drift: OnChecksumDrift::Block,
-            on_missing: OnMissing::Block,
-            transaction: TransactionScope::PerMigration,
-        },
-        approval: desired::Approval::default(),
-        resolutions: Vec::new(),
-        interval: Duration::from_mins(10),
-    }
+    let mut desired = Desired::new(Owner { namespace: "shop".to_owned(), name: "shop".to_owned() });
+    desired.history.take_over = take_over.map(|from| TakeOver { from, by: "spec.history.takeOver".to_owned() });
+    desired
 }

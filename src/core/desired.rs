@@ -9,6 +9,8 @@ use super::{bundle::Digest, format::Format, migration::Version};
 pub struct Desired {
     /// The MigrationSet that owns the history, `namespace/name`.
     pub owner: Owner,
+    /// Who reads the messages.
+    pub audience: Audience,
     /// `metadata.generation`.
     pub generation: i64,
     /// Stop between migrations, and start nothing.
@@ -31,6 +33,57 @@ pub struct Desired {
     pub resolutions: Vec<Resolution>,
     /// How often the database is looked at again when nothing changed.
     pub interval: Duration,
+}
+
+impl Desired {
+    /// What an empty spec asks for: the contract's defaults.
+    #[must_use]
+    pub fn new(owner: Owner) -> Self {
+        let set = owner.name.clone();
+        Self {
+            owner,
+            audience: Audience::MigrationSet,
+            generation: 0,
+            suspend: false,
+            digest: None,
+            format: Format::Auto,
+            history: HistoryLocation {
+                schema: "dunlin".to_owned(),
+                set,
+                lock_id: None,
+                baseline: None,
+                take_over: None,
+            },
+            target: Target::Latest,
+            session: SessionSettings {
+                role: None,
+                search_path: Vec::new(),
+                lock_timeout_ms: 3_000,
+                statement_timeout_ms: 0,
+                lock_retries: 10,
+            },
+            policy: Policy {
+                rollback: Rollback::Deny,
+                out_of_order: OutOfOrder::Deny,
+                on_checksum_drift: OnChecksumDrift::Block,
+                on_missing: OnMissing::Block,
+                transaction: TransactionScope::PerMigration,
+            },
+            approval: Approval::default(),
+            resolutions: Vec::new(),
+            interval: Duration::from_mins(10),
+        }
+    }
+}
+
+/// Who reads what is said: the ways out are those that they have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Audience {
+    /// Whoever applies a MigrationSet.
+    #[default]
+    MigrationSet,
+    /// Whoever works by hand, with `dunlin.yaml`, whose fields have the names of the spec's.
+    CommandLine,
 }
 
 /// `namespace/name` of a MigrationSet.
@@ -101,6 +154,13 @@ pub enum Target {
     Version(Reference),
     /// What plans up to this one have applied, and nothing that a later one has.
     Batch(i64),
+    /// By hand: what is there, with some more and some less.
+    Steps {
+        /// What is to be applied of what isn't.
+        up: Vec<Version>,
+        /// What is to be undone of what is.
+        down: Vec<Version>,
+    },
 }
 
 /// `spec.approval`, and the annotation that does the same.

@@ -325,9 +325,10 @@ fn find_missing(ground: &Ground<'_>, assessment: &mut Assessment) {
     });
     if let Some(first) = rows.first() {
         let message = format!(
-            "the database has {}, which the source has not: put the file back, set spec.policy.onMissing to Ignore or Rollback, or \
+            "the database has {}, which the source has not: put the file back, set {} to Ignore or Rollback, or \
              say that what it did was undone by hand: {}{}",
             list(rows.iter().map(|row| format!("{} (run {})", row.version, row.run.id))),
+            words::field(desired, "policy.onMissing"),
             words::decide(desired, first, Action::MarkRolledBack),
             rows.iter().map(|row| judge::misdirected(row, desired, &[Action::MarkRolledBack])).collect::<String>(),
         );
@@ -356,8 +357,9 @@ fn find_out_of_order(ground: &Ground<'_>, highest_position: Option<usize>, asses
     let highest = highest_position.and_then(|position| dir.migrations().get(position)).map(|newest| &newest.version);
     let newest = highest.max(last_missing).map_or("", Version::as_str);
     let message = format!(
-        "{} would run after {newest}, which is newer and already applied: rename the file to a newer version, or set spec.policy.outOfOrder to Allow",
-        list(late.iter().map(|step| format!("{}_{}", step.version, step.name)))
+        "{} would run after {newest}, which is newer and already applied: rename the file to a newer version, or set {} to Allow",
+        list(late.iter().map(|step| format!("{}_{}", step.version, step.name))),
+        words::field(desired, "policy.outOfOrder")
     );
     assessment.findings.push(Finding { reason: Reason::OutOfOrder, message, failure: None });
 }
@@ -366,10 +368,11 @@ fn find_mixed_single(ground: &Ground<'_>, assessment: &mut Assessment) {
     if ground.desired.policy.transaction == TransactionScope::PerMigration {
         return;
     }
+    let field = words::field(ground.desired, "policy.transaction");
     let outside = assessment.plan.steps.iter().find(|step| step.mode == TransactionMode::NonTransactional);
     if let Some(step) = outside {
         let message = format!(
-            "spec.policy.transaction is Single, but {}_{} is marked no-transaction and can't be part of one transaction: set spec.policy.transaction to PerMigration",
+            "{field} is Single, but {}_{} is marked no-transaction and can't be part of one transaction: set {field} to PerMigration",
             step.version, step.name
         );
         assessment.findings.push(Finding { reason: Reason::InvalidSpec, message, failure: None });
@@ -380,7 +383,7 @@ fn find_mixed_single(ground: &Ground<'_>, assessment: &mut Assessment) {
         |migration: &&Migration| migration.up.script.own_transaction.as_ref().is_some_and(|own| !own.modes.is_empty());
     if let Some(migration) = { later }.filter_map(|step| ground.dir.get(&step.version)).find(modes) {
         let message = format!(
-            "spec.policy.transaction is Single, and the BEGIN of {} asks for a transaction of its own kind: set spec.policy.transaction to PerMigration, or let the file begin without modes",
+            "{field} is Single, and the BEGIN of {} asks for a transaction of its own kind: set {field} to PerMigration, or let the file begin without modes",
             migration.file
         );
         assessment.findings.push(Finding { reason: Reason::InvalidSpec, message, failure: None });

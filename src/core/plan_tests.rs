@@ -5,9 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::core::{
     bundle::{Bundle, BundleFile},
-    desired::{
-        Approval, HistoryLocation, OnChecksumDrift, Owner, Policy, Resolution, Rollback, SessionSettings, Target,
-    },
+    desired::{Approval, OnChecksumDrift, Owner, Resolution, Rollback, SessionSettings, Target},
     format::{self, Format},
     history::{OfferedPlan, Run, RunOutcome},
     job::{Job, prefix_hash},
@@ -40,38 +38,8 @@ fn tables(versions: &[&str]) -> MigrationDir {
 }
 
 fn desired() -> Desired {
-    Desired {
-        owner: Owner { namespace: "shop".into(), name: "shop".into() },
-        generation: 1,
-        suspend: false,
-        digest: None,
-        format: Format::Auto,
-        history: HistoryLocation {
-            schema: "dunlin".into(),
-            set: "shop".into(),
-            lock_id: None,
-            baseline: None,
-            take_over: None,
-        },
-        target: Target::Latest,
-        session: SessionSettings {
-            role: None,
-            search_path: Vec::new(),
-            lock_timeout_ms: 3_000,
-            statement_timeout_ms: 0,
-            lock_retries: 10,
-        },
-        policy: Policy {
-            rollback: Rollback::Deny,
-            out_of_order: OutOfOrder::Deny,
-            on_checksum_drift: OnChecksumDrift::Block,
-            on_missing: OnMissing::Block,
-            transaction: TransactionScope::PerMigration,
-        },
-        approval: Approval::default(),
-        resolutions: Vec::new(),
-        interval: Duration::from_mins(10),
-    }
+    let owner = Owner { namespace: "shop".to_owned(), name: "shop".to_owned() };
+    Desired { generation: 1, ..Desired::new(owner) }
 }
 
 fn resolving(resolutions: &[(Option<&str>, i64, Action)]) -> Desired {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Amendment, Assessment, Consent, Finding, Ground, Plan, Step, words};
 use crate::core::{
-    desired::{ApprovalRequired, Desired},
+    desired::{ApprovalRequired, Audience, Desired},
     history::OfferedPlan,
     migration::{Direction, MigrationDir, TransactionMode},
     outcome::Reason,
@@ -34,11 +34,15 @@ pub(super) fn ask(ground: &Ground<'_>, assessment: &mut Assessment) {
         assessment.amendments.push(Amendment::Approve { by: given.by.clone() });
         return;
     }
-    let mut message = format!(
-        "the plan {digest} waits for a person{why}: {}. Approve it with spec.approval.plan: {digest}, or {}",
-        words::list(assessment.plan.steps.iter().map(in_short)),
-        words::annotation(desired, "approved-plan", &digest)
-    );
+    let approve = match desired.audience {
+        Audience::MigrationSet => format!(
+            "Approve it with spec.approval.plan: {digest}, or {}",
+            words::annotation(desired, "approved-plan", &digest)
+        ),
+        Audience::CommandLine => format!("Approve it with --approve {digest}"),
+    };
+    let steps = words::list(assessment.plan.steps.iter().map(in_short));
+    let mut message = format!("the plan {digest} waits for a person{why}: {steps}. {approve}");
     for given in &desired.approval.given {
         let _ = write!(message, "\n{} approves {}, which isn't this plan", given.place(), given.plan);
         if let Some(other) = history.plans.iter().find(|plan| plan.digest == given.plan) {
@@ -56,6 +60,9 @@ pub(super) fn ask(ground: &Ground<'_>, assessment: &mut Assessment) {
 
 /// Why somebody is asked, as a part of a sentence; None if nobody is.
 fn why_asked(plan: &Plan, desired: &Desired, dir: &MigrationDir) -> Option<String> {
+    if desired.approval.required == ApprovalRequired::Never {
+        return None;
+    }
     let destroys = destructions(plan, dir);
     match desired.approval.required {
         ApprovalRequired::Never => None,

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::desired::{ApprovalRequired, GivenApproval, Reference};
+use crate::core::desired::{ApprovalRequired, Audience, GivenApproval, Reference};
 
 /// One file with a way down.
 fn both_ways(version: &str, header: &str) -> (String, String) {
@@ -133,6 +133,38 @@ fn a_batch_undoes_exactly_the_later_ones() {
     let verdict = plan(&all, &history(rows), &going_to("batch:4"));
     assert_eq!((way(&verdict).as_str(), reasons(&verdict)), ("", vec![Reason::InvalidSpec]));
     assert!(text(&verdict).contains("batch:4 hasn't been; the last plan that ran here was 3"), "{}", text(&verdict));
+}
+
+/// M13, M15: by hand, exactly what is named is applied or undone.
+#[test]
+fn steps_by_hand_are_exactly_those_that_are_named() {
+    let all = line(&["001", "002", "003", "004"]);
+    let versions = |names: &[&str]| names.iter().map(|name| Version::parse(name).unwrap()).collect::<Vec<_>>();
+    for (has, up, down, expected) in [
+        (&["001"][..], &["002"][..], &[][..], "+002"),
+        (&["001", "002", "003"], &[], &["002", "003"], "-003 -002"),
+        (&["001", "002"], &["003"], &["002"], "-002 +003"),
+        (&["001", "002"], &["002"], &["003"], ""),
+    ] {
+        let history = History { migrations: applied(&all, has), ..History::default() };
+        let mut desired = going_to("latest");
+        desired.target = Target::Steps { up: versions(up), down: versions(down) };
+        assert_eq!(way(&plan(&all, &history, &desired)), expected, "{has:?} +{up:?} -{down:?}");
+    }
+}
+
+/// Whoever works by hand has no MigrationSet to edit or to annotate.
+#[test]
+fn messages_by_hand_name_flags_and_fields_of_the_file() {
+    let all = files(&[("001_t.sql".to_owned(), "CREATE TABLE t (a int);\n".to_owned())]);
+    let history = History { migrations: applied(&all, &["001"]), ..History::default() };
+    let mut desired = with(|desired| desired.target = Target::None);
+    desired.audience = Audience::CommandLine;
+    let findings = plan(&all, &history, &desired).findings;
+    let text = findings.iter().map(|finding| finding.message.as_str()).collect::<Vec<_>>().join("\n");
+    assert!(text.contains("policy.rollback is Deny"), "{text}");
+    assert!(text.contains("dunlin resolve --run 1 --as mark-rolled-back"), "{text}");
+    assert!(!text.contains("spec.") && !text.contains("kubectl"), "{text}");
 }
 
 #[test]

@@ -167,7 +167,11 @@ pub(super) fn find_drift(ground: &Ground<'_>, assessment: &mut Assessment) {
             let mut message = drift_message(&assessment.checksum_drift);
             if let Some(row) = assessment.checksum_drift.first().and_then(|drift| ground.row(&drift.version)) {
                 message.push_str(&words::decide(ground.desired, row, Action::AcceptChecksum));
-                message.push_str("; spec.policy.onChecksumDrift: Report only tells of it");
+                let _ = write!(
+                    message,
+                    "; {}: Report only tells of it",
+                    words::field(ground.desired, "policy.onChecksumDrift")
+                );
             }
             message.push_str(&unfit_for_drift(ground.desired, &assessment.checksum_drift));
             assessment.findings.push(Finding { reason: Reason::ChecksumDrift, message, failure: None });

@@ -129,10 +129,15 @@ fn find_denied(ground: &Ground<'_>, downs: &[&Recorded], assessment: &mut Assess
         return;
     }
     let gone = denied.iter().any(|row| ground.dir.get(&row.version).is_none());
-    let instead =
-        if gone { "set spec.target back, or put the files back" } else { "set spec.target back, as to latest" };
+    let target = words::field(ground.desired, "target");
+    let instead = if gone {
+        format!("set {target} back, or put the files back")
+    } else {
+        format!("set {target} back, as to latest")
+    };
+    let rollback = words::field(ground.desired, "policy.rollback");
     let message = format!(
-        "{} would be rolled back, and spec.policy.rollback is Deny: {instead}; or allow it with spec.policy.rollback: Allow, which runs their \
+        "{} would be rolled back, and {rollback} is Deny: {instead}; or allow it with {rollback}: Allow, which runs their \
          down sections",
         words::list(denied.iter().map(|row| format!("{}_{}", row.version, row.name)))
     );
@@ -155,8 +160,9 @@ fn find_broken(ground: &Ground<'_>, downs: &[&Recorded], needs: &Needs<'_>, asse
     }
     let message = format!(
         "the rollback would break what stays: {}. Put the files back that are needed, or let what needs them go as well, by \
-         spec.target or by removing its file, too",
-        words::list(broken.iter())
+         {} or by removing its file, too",
+        words::list(broken.iter()),
+        words::field(ground.desired, "target")
     );
     assessment.findings.push(Finding { reason: Reason::RollbackDenied, message, failure: None });
 }
@@ -166,9 +172,10 @@ fn find_one_way(ground: &Ground<'_>, downs: &[&Recorded], assessment: &mut Asses
     let lacking: Vec<&&Recorded> = downs.iter().filter(|row| row.down_checksum.is_none()).collect();
     let Some(first) = lacking.first() else { return };
     let message = format!(
-        "no way down is recorded for {}: write a `-- migrate: down` section into the file (one more look stores it); set spec.target back; or \
+        "no way down is recorded for {}: write a `-- migrate: down` section into the file (one more look stores it); set {} back; or \
          undo by hand what it did, and say so: {}{}",
         words::list(lacking.iter().map(|row| format!("{}_{} (run {})", row.version, row.name, row.run.id))),
+        words::field(ground.desired, "target"),
         words::decide(ground.desired, first, Action::MarkRolledBack),
         lacking
             .iter()

@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::{Amendment, Assessment, Finding, Ground, words::list};
+use super::{
+    Amendment, Assessment, Finding, Ground,
+    words::{self, list},
+};
 use crate::core::{
     desired::{Reference, Target},
     history::{Recorded, State},
@@ -25,6 +28,8 @@ pub(super) enum Wanted<'a> {
     },
     /// Nothing more than there is, and nothing of a later plan.
     Batch(i64),
+    /// What there is, with some places of the source's order more and some migrations less.
+    Steps { up: HashSet<usize>, down: HashSet<&'a Version> },
     /// Nobody knows.
     Unknown,
 }
@@ -35,7 +40,7 @@ impl Wanted<'_> {
         match self {
             Self::All => true,
             Self::Nothing | Self::Batch(_) | Self::Unknown => false,
-            Self::UpTo { has, .. } => has.contains(&position),
+            Self::UpTo { has, .. } | Self::Steps { up: has, .. } => has.contains(&position),
         }
     }
 
@@ -49,6 +54,7 @@ impl Wanted<'_> {
                 (Some(_) | None, _) => row.version > **version,
             },
             Self::Batch(batch) => row.batch > *batch,
+            Self::Steps { down, .. } => down.contains(&row.version),
         }
     }
 }
@@ -78,25 +84,31 @@ fn resolve<'a>(ground: &Ground<'a>) -> Result<Wanted<'a>, String> {
         Target::Batch(batch) => {
             let last = ground.history.migrations.iter().map(|row| row.batch).max().unwrap_or(0);
             if *batch > last {
-                return Err(format!("spec.target: batch:{batch} hasn't been; the last plan that ran here was {last}"));
+                let field = words::field(ground.desired, "target");
+                return Err(format!("{field}: batch:{batch} hasn't been; the last plan that ran here was {last}"));
             }
             Ok(Wanted::Batch(*batch))
+        }
+        Target::Steps { up, down } => {
+            let up = up.iter().filter_map(|version| ground.dir.position(version)).collect();
+            Ok(Wanted::Steps { up, down: down.iter().collect() })
         }
     }
 }
 
 fn up_to<'a>(ground: &Ground<'a>, reference: &Reference) -> Result<Wanted<'a>, String> {
     let migrations = ground.dir.migrations();
-    if let Some(last) = position(ground, "spec.target", reference)? {
+    let field = &words::field(ground.desired, "target");
+    if let Some(last) = position(ground, field, reference)? {
         let has = if is_graph(ground.dir) { needed(ground.dir, last) } else { (0..=last).collect() };
         return Ok(Wanted::UpTo { has, version: &migrations[last].version, last: Some(last) });
     }
     // Its file is gone, and the database has it.
     let row = ground.row(&reference.version).filter(|row| row.state.is_applied());
-    let Some(row) = row else { return Err(unknown(ground, "spec.target", reference)) };
+    let Some(row) = row else { return Err(unknown(ground, field, reference)) };
     if reference.name.as_ref().is_some_and(|name| *name != row.name) {
         return Err(format!(
-            "spec.target: {reference} is named, but what the database has is {}_{}",
+            "{field}: {reference} is named, but what the database has is {}_{}",
             row.version, row.name
         ));
     }
@@ -161,10 +173,11 @@ pub(super) fn baseline(ground: &Ground<'_>, assessment: &mut Assessment) -> Hash
     if ground.history.migrations.iter().any(|row| is_contact(&row)) {
         return HashSet::new();
     }
-    let last = match position(ground, "spec.history.baseline", reference) {
+    let field = &words::field(ground.desired, "history.baseline");
+    let last = match position(ground, field, reference) {
         Ok(Some(position)) => position,
         Ok(None) => {
-            let message = unknown(ground, "spec.history.baseline", reference);
+            let message = unknown(ground, field, reference);
             assessment.findings.push(Finding { reason: Reason::InvalidSpec, message, failure: None });
             return HashSet::new();
         }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{ChecksumDrift, judge};
 use crate::core::{
-    desired::{Action, Desired},
+    desired::{Action, Audience, Desired},
     history::{Recorded, Run},
     migration::Direction,
 };
@@ -27,8 +27,31 @@ pub(super) fn file(row: &Recorded) -> String {
     }
 }
 
+/// A field as whoever reads it would write it.
+pub(super) fn field(desired: &Desired, path: &str) -> String {
+    match desired.audience {
+        Audience::MigrationSet => format!("spec.{path}"),
+        Audience::CommandLine => path.to_owned(),
+    }
+}
+
+/// An action as a flag has it.
+fn kebab(action: &str) -> String {
+    let mut text = String::new();
+    for letter in action.chars() {
+        if letter.is_ascii_uppercase() && !text.is_empty() {
+            text.push('-');
+        }
+        text.push(letter.to_ascii_lowercase());
+    }
+    text
+}
+
 /// How a person decides about the run of a row, in the spec or by the annotation.
 pub(super) fn decide(desired: &Desired, row: &Recorded, action: Action) -> String {
+    if desired.audience == Audience::CommandLine {
+        return annotate(desired, row.run.id, &format!("{action:?}"));
+    }
     format!(
         "spec.resolutions {}, or {}",
         entry(row, row.run.id, &format!("{action:?}")),
@@ -41,6 +64,9 @@ fn entry(row: &Recorded, run: i64, action: &str) -> String {
 }
 
 fn annotate(desired: &Desired, run: i64, action: &str) -> String {
+    if desired.audience == Audience::CommandLine {
+        return format!("dunlin resolve --run {run} --as {}", kebab(action));
+    }
     annotation(desired, "resolve", &format!("{run}={action}"))
 }
 
@@ -82,11 +108,16 @@ pub(super) fn transactional(row: &Recorded, run: &Run, offered: &[Action], desir
     } else {
         ""
     };
+    let command = annotate(desired, run.id, "Retry");
+    let again = match desired.audience {
+        Audience::MigrationSet => {
+            format!("add {} to spec.resolutions to run it again as it is ({command})", entry(row, run.id, "Retry"))
+        }
+        Audience::CommandLine => format!("run it again as it is: {command}"),
+    };
     format!(
-        "{error}\n{kept} (run {id}). {mend}, or add {entry} to spec.resolutions to run it again as it is ({command}){by_hand}{misdirected}",
+        "{error}\n{kept} (run {id}). {mend}, or {again}{by_hand}{misdirected}",
         id = run.id,
-        entry = entry(row, run.id, "Retry"),
-        command = annotate(desired, run.id, "Retry"),
         misdirected = judge::misdirected_at(row, run.id, desired, offered),
     )
 }
@@ -126,18 +157,21 @@ pub(super) fn ways_out(row: &Recorded, obstacle: Option<&str>, can_run: bool, de
         .collect();
     let no_resume = obstacle.map_or_else(String::new, |why| format!(" Resume is not possible: {why}."));
     let first = offered.first().map_or_else(String::new, |action| format!("{action:?}"));
+    let command = annotate(desired, row.run.id, &first);
+    let decide = match desired.audience {
+        Audience::MigrationSet => format!("add {} to spec.resolutions with one of", entry(row, row.run.id, "…")),
+        Audience::CommandLine => format!("dunlin resolve --run {} --as one of", row.run.id),
+    };
     format!(
-        "{error}\n{done} done (run {id}), and nothing runs until a person decides: add {entry} to spec.resolutions with one of {actions} \
-         (for example {command}).{no_resume}{misdirected}",
+        "{error}\n{done} done (run {id}), and nothing runs until a person decides: {decide} {actions} (for example {command}).\
+         {no_resume}{misdirected}",
         done = match row.run.statements_done {
             0 => "None of its statements is".to_owned(),
             1 => "1 of its statements is".to_owned(),
             done => format!("{done} of its statements are"),
         },
         id = row.run.id,
-        entry = entry(row, row.run.id, "…"),
         actions = actions.join(", "),
-        command = annotate(desired, row.run.id, &first),
         misdirected = judge::misdirected(row, desired, &offered)
     )
 }

@@ -19,6 +19,8 @@ pub enum Place {
         /// The key.
         key: String,
     },
+    /// A flag, a variable of the environment, or a field of a file.
+    Said(String),
     /// Several keys of a Secret.
     Secret(String),
 }
@@ -26,6 +28,7 @@ pub enum Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Said(place) => f.write_str(place),
             Self::Url => write!(f, "the database URL"),
             Self::Key { secret, key } => write!(f, "key {key} of Secret {secret}"),
             Self::Secret(secret) => write!(f, "Secret {secret}"),

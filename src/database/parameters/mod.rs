@@ -4,6 +4,7 @@
 //! never appears in an error or in `Debug`: a parameter is named, what it says is not.
 
 mod build;
+mod by_hand;
 mod conninfo;
 mod error;
 mod method;
@@ -15,6 +16,7 @@ mod tests;
 
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
+pub use by_hand::{ByHand, Said, VARIABLES};
 pub use error::{ParametersError, Place, Problem};
 pub use method::{Method, Methods};
 pub use options::Setting;

@@ -132,6 +132,11 @@ impl Given {
         }
     }
 
+    /// Whether there is a value.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
     /// Takes a value out; `set` has made sure that it is UTF-8.
     pub(super) fn take(&mut self, name: &'static str) -> Option<String> {
         self.take_bytes(name).and_then(|it| String::from_utf8(it).ok())

@@ -1,14 +1,9 @@
 //! A database of its own, a spec with defaults, and the three calls: observe, plan, execute.
 
-use std::time::Duration;
-
 use dunlin::{
     core::{
         bundle::{Bundle, BundleFile},
-        desired::{
-            Action, Approval, Desired, HistoryLocation, OnChecksumDrift, OnMissing, OutOfOrder, Owner, Policy,
-            Resolution, Rollback, SessionSettings, Target, TransactionScope,
-        },
+        desired::{Action, Desired, Owner, Resolution},
         format::{self, Format},
         history::History,
         migration::MigrationDir,
@@ -193,36 +188,6 @@ pub fn read(files: &[(&str, &str)]) -> (MigrationDir, Bundle) {
 }
 
 fn desired() -> Desired {
-    Desired {
-        owner: Owner { namespace: "shop".to_owned(), name: "shop".to_owned() },
-        generation: 1,
-        suspend: false,
-        digest: None,
-        format: Format::Auto,
-        history: HistoryLocation {
-            schema: "dunlin".to_owned(),
-            set: "shop".to_owned(),
-            lock_id: None,
-            baseline: None,
-            take_over: None,
-        },
-        target: Target::Latest,
-        session: SessionSettings {
-            role: None,
-            search_path: Vec::new(),
-            lock_timeout_ms: 3_000,
-            statement_timeout_ms: 0,
-            lock_retries: 10,
-        },
-        policy: Policy {
-            rollback: Rollback::Deny,
-            out_of_order: OutOfOrder::Deny,
-            on_checksum_drift: OnChecksumDrift::Block,
-            on_missing: OnMissing::Block,
-            transaction: TransactionScope::PerMigration,
-        },
-        approval: Approval::default(),
-        resolutions: Vec::new(),
-        interval: Duration::from_mins(10),
-    }
+    let owner = Owner { namespace: "shop".to_owned(), name: "shop".to_owned() };
+    Desired { generation: 1, ..Desired::new(owner) }
 }

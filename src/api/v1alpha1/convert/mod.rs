@@ -18,7 +18,7 @@ use super::{
     spec::{MigrationSet, MigrationSetSpec},
 };
 use crate::core::{
-    desired::{Desired, OnMissing, Owner, SessionSettings},
+    desired::{Audience, Desired, OnMissing, Owner, SessionSettings},
     reference::{DatabaseRef, SourceRef},
 };
 use problems::Problems;
@@ -118,6 +118,7 @@ pub fn parse(set: &MigrationSet) -> Result<Parsed, InvalidSpec> {
         (Some(source), true) => Ok(Parsed {
             desired: Desired {
                 owner,
+                audience: Audience::MigrationSet,
                 generation: set.metadata.generation.unwrap_or_default(),
                 suspend: *suspend,
                 digest,

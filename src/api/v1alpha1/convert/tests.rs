@@ -45,6 +45,7 @@ fn the_least_that_a_set_says_comes_to_the_defaults() {
     let expected = Parsed {
         desired: Desired {
             owner: Owner { namespace: "shop".into(), name: "till".into() },
+            audience: Audience::MigrationSet,
             generation: 4,
             suspend: false,
             digest: None,
@@ -79,6 +80,8 @@ fn the_least_that_a_set_says_comes_to_the_defaults() {
         source: SourceRef::ConfigMaps(vec!["files".into()]),
     };
     assert_eq!(parsed, expected);
+    let owner = Owner { namespace: "shop".into(), name: "till".into() };
+    assert_eq!(parsed.desired, Desired { generation: 4, ..Desired::new(owner) });
 }
 
 /// M03, M04: the Secret and its keys are named, and the lock of another tool can be held as well.
