@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use super::local::{apply, files, plan, resolve, rollback, status};
 use super::output::OutputFormat;
 use crate::api::v1alpha1::parse_duration;
 use crate::telemetry::LogFormat;
@@ -39,6 +40,36 @@ pub enum Command {
     Operator(OperatorArgs),
     /// Print the CustomResourceDefinition of the MigrationSet, for `kubectl apply --server-side -f -`.
     Crd,
+    /// Begin a project: a folder for migrations, and dunlin.yaml.
+    Init(files::InitArgs),
+    /// Write a new migration for you to fill in, and print its path.
+    Create(files::CreateArgs),
+    /// Apply what is pending.
+    Apply(apply::ApplyArgs),
+    /// Apply the next migration.
+    Up(apply::UpArgs),
+    /// Roll the last migration back.
+    Down(rollback::DownArgs),
+    /// Roll back the last migrations, the last runs, or to a version; the plan is shown first.
+    Rollback(rollback::RollbackArgs),
+    /// Roll everything back.
+    Reset(rollback::DownArgs),
+    /// Say how many migrations are applied and pending, and what holds the next run up.
+    Status(status::ReadArgs),
+    /// List every migration that the files or the database know.
+    List(status::ListArgs),
+    /// Print the highest version that is applied.
+    Current(status::ReadArgs),
+    /// Print the SQL that would run, byte for byte, and change nothing.
+    Plan(plan::PlanArgs),
+    /// Compare what was applied with the files; 1 where they differ.
+    Verify(status::ReadArgs),
+    /// Print the ends of the branches that the files' `-- depends:` make.
+    Heads(files::HeadsArgs),
+    /// Write a migration that joins all heads.
+    Merge(files::MergeArgs),
+    /// Decide about a migration that failed, was cut off or was edited.
+    Resolve(resolve::ResolveArgs),
     /// Print the version of this program and of the API that it speaks.
     Version(VersionArgs),
 }

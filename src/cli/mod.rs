@@ -5,6 +5,7 @@
 pub mod args;
 mod crd;
 pub mod exit;
+pub mod local;
 mod operator;
 pub mod output;
 mod version;
@@ -13,6 +14,7 @@ use std::ffi::OsString;
 
 use args::{Cli, Command, LogArgs, Program};
 use exit::Exit;
+use local::{apply, block_on, files, plan, resolve, rollback, status, verify};
 
 /// Why a command didn't do what it was asked to. Each says what to try next.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +39,9 @@ pub enum CliError {
     /// The runtime of the operator couldn't be started.
     #[error("can't start the operator's threads: check the limits of this process")]
     Runtime(#[source] std::io::Error),
+    /// A command on a folder and a database.
+    #[error(transparent)]
+    Local(Box<local::error::LocalError>),
     /// The operator ended with an error.
     #[error(transparent)]
     Operator(#[from] crate::controller::Error),
@@ -46,6 +51,7 @@ impl CliError {
     fn exit(&self) -> Exit {
         match self {
             Self::NotSupportedYet { .. } | Self::Telemetry(_) => Exit::Usage,
+            Self::Local(error) => error.exit(),
             Self::Output(_) | Self::Encode(_) | Self::Runtime(_) | Self::Operator(_) => Exit::Error,
         }
     }
@@ -78,6 +84,21 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     let Cli { command, log: LogArgs { log_level, log_format } } = cli;
     crate::telemetry::init(log_level.as_deref(), log_format)?;
     match command {
+        Command::Init(args) => return Ok(files::init(&args)?),
+        Command::Create(args) => return files::create(&args),
+        Command::Apply(args) => return block_on(apply::apply(args)),
+        Command::Up(args) => return block_on(apply::up(args)),
+        Command::Down(args) => return block_on(rollback::down(args)),
+        Command::Rollback(args) => return block_on(rollback::rollback(args)),
+        Command::Reset(args) => return block_on(rollback::reset(args)),
+        Command::Status(args) => return block_on(status::status(args)),
+        Command::List(args) => return block_on(status::list(args)),
+        Command::Current(args) => return block_on(status::current(args)),
+        Command::Plan(args) => return block_on(plan::plan(args)),
+        Command::Verify(args) => return block_on(verify::verify(args)),
+        Command::Heads(args) => return files::heads(&args),
+        Command::Merge(args) => return files::merge(&args),
+        Command::Resolve(args) => return block_on(resolve::resolve(args)),
         Command::Operator(args) => operator::run(args)?,
         Command::Crd => crd::run()?,
         Command::Version(args) => version::run(&args)?,

@@ -22,3 +22,22 @@ pub(super) fn print(text: &str) -> Result<(), CliError> {
         _ => Ok(()),
     }
 }
+
+/// Writes one JSON document to stdout.
+pub(super) fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
+    let mut json = serde_json::to_string_pretty(value).map_err(|error| CliError::Encode(error.into()))?;
+    json.push('\n');
+    print(&json)
+}
+
+/// A table as kubectl prints them: columns that fit, three blanks between them, none at a line's end.
+pub(super) fn table<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let rows: Vec<[String; N]> = std::iter::once(header.map(str::to_owned)).chain(rows).collect();
+    let widths: [usize; N] =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
+    let line = |row: &[String; N]| {
+        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        format!("{}\n", cells.join("   ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}

@@ -24,13 +24,8 @@ struct Versions {
 pub(super) fn run(args: &VersionArgs) -> Result<(), CliError> {
     let versions =
         Versions { version: env!("CARGO_PKG_VERSION"), api_version: MigrationSet::api_version(&()).into_owned() };
-    let text = match args.output {
-        OutputFormat::Text => format!("dunlin {}\nAPI    {}\n", versions.version, versions.api_version),
-        OutputFormat::Json => {
-            let mut json = serde_json::to_string_pretty(&versions).map_err(|error| CliError::Encode(error.into()))?;
-            json.push('\n');
-            json
-        }
-    };
-    output::print(&text)
+    match args.output {
+        OutputFormat::Text => output::print(&format!("dunlin {}\nAPI    {}\n", versions.version, versions.api_version)),
+        OutputFormat::Json => output::print_json(&versions),
+    }
 }

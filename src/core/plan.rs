@@ -403,10 +403,7 @@ impl Plan {
     pub fn rests(&self) -> Vec<Digest> {
         let mut rests = vec![Digest::of(&[])];
         for step in self.steps.iter().rev() {
-            let direction = match step.direction {
-                Direction::Up => "up",
-                Direction::Down => "down",
-            };
+            let direction = step.direction.word();
             let mode = match step.mode {
                 TransactionMode::Transactional => "transactional",
                 TransactionMode::NonTransactional => "no-transaction",

@@ -19,7 +19,7 @@ const SET_BYTES: usize = 256 << 20;
 /// The files of a source as they come in, and what is wrong with them.
 #[derive(Debug, Default)]
 pub(super) struct Files {
-    files: Vec<BundleFile>,
+    unpacked: Vec<BundleFile>,
     bytes: usize,
     problems: Vec<String>,
 }
@@ -30,7 +30,7 @@ impl Files {
         match unpacked(name, bytes, SET_BYTES - self.bytes) {
             Ok((name, bytes)) => {
                 self.bytes += bytes.len();
-                self.files.push(BundleFile { name, bytes, origin });
+                self.unpacked.push(BundleFile { name, bytes, origin });
             }
             Err(problem) => self.refuse(format!("{origin}: {problem}")),
         }
@@ -50,7 +50,7 @@ impl Files {
             return Err(Failure::new(Reason::InvalidSource, self.problems.join("; ")));
         }
         let bundle =
-            Bundle::new(self.files).map_err(|error| Failure::new(Reason::DuplicateVersion, error.to_string()))?;
+            Bundle::new(self.unpacked).map_err(|error| Failure::new(Reason::DuplicateVersion, error.to_string()))?;
         let dir = format::read(&bundle, format).map_err(|error| Failure::new(error.reason, error.message))?;
         Ok(Content { digest: bundle.digest(), files: bundle.files().len(), dir: dir.into() })
     }

@@ -1,18 +1,20 @@
 //! The binary as a shell sees it: what it prints where, and how it exits.
 
+mod apply;
+mod files;
+mod project;
+mod settings;
+#[path = "../support/mod.rs"]
+mod support;
+
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use project::Ran;
 use serde_json::Value;
 
 const DUNLIN: &str = env!("CARGO_BIN_EXE_dunlin");
-
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
 
 fn run(program: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
     let Output { status, stdout, stderr } = Command::new(program)

@@ -1,5 +1,6 @@
 //! A migration and a set of them: parsed, checked, sorted and unique by construction.
 
+mod next;
 mod version;
 
 use std::collections::{HashMap, HashSet};
@@ -7,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use sha2::{Digest as _, Sha256};
 
 pub use super::sql::TransactionMode;
+pub use next::{Moment, next_version};
 pub use version::{Version, VersionKind, split_file_name};
 
 use super::{bundle::hexadecimal, sql::Script};
@@ -21,6 +23,17 @@ pub struct Checksum(String);
 pub enum Direction {
     Up,
     Down,
+}
+
+impl Direction {
+    /// As plans, the history and files spell it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
 }
 
 /// One way of a migration: the bytes between its markers, and where they stand in the file.

@@ -90,11 +90,7 @@ fn destructions(plan: &Plan, dir: &MigrationDir) -> Vec<String> {
 }
 
 fn in_short(step: &Step) -> String {
-    let direction = match step.direction {
-        Direction::Up => "up",
-        Direction::Down => "down",
-    };
-    format!("{direction} {}_{}", step.version, step.name)
+    format!("{} {}_{}", step.direction.word(), step.version, step.name)
 }
 
 impl Plan {

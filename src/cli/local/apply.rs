@@ -1,0 +1,131 @@
+//! `dunlin apply` and `dunlin up`: what is pending, or the next of it.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{
+    args::{ConfirmArgs, ProjectArgs},
+    confirm::{Ask, confirm},
+    error::LocalError,
+    project::Project,
+    run::Run,
+};
+use crate::{
+    api::v1alpha1::parse_duration,
+    cli::exit::Exit,
+    core::{
+        desired::{GivenApproval, Reference, Target},
+        migration::{Direction, Version},
+        plan::{self, Assessment},
+    },
+};
+
+/// Settings of `apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// Go to this version, or to none or latest, in place of applying everything. Rolling back needs policy.rollback.
+    #[arg(long, visible_alias = "to", value_name = "VERSION", default_value = "latest")]
+    pub target: String,
+    /// The digest of the plan that is approved, where approval.required asks for it.
+    #[arg(long, value_name = "DIGEST")]
+    pub approve: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub run: RunArgs,
+}
+
+/// What every command that changes a database takes.
+#[derive(Debug, Clone, Args)]
+#[allow(missing_docs)]
+pub struct RunArgs {
+    /// How long somebody else's run is waited for.
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration)]
+    pub wait: Duration,
+    #[command(flatten)]
+    pub confirm: ConfirmArgs,
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// Settings of `up`.
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub run: RunArgs,
+}
+
+/// Applies what is pending.
+pub(in crate::cli) async fn apply(args: ApplyArgs) -> Result<Exit, LocalError> {
+    let ApplyArgs { target, approve, run } = args;
+    let mut project = Project::open(&run.project)?;
+    project.desired.target = read_target(&target)?;
+    if let Some(plan) = approve {
+        project.desired.approval.given.push(GivenApproval { plan, by: "--approve".to_owned() });
+    }
+    carry_out(project, &run, |_| None).await
+}
+
+/// Applies the next migration.
+pub(in crate::cli) async fn up(args: UpArgs) -> Result<Exit, LocalError> {
+    let project = Project::open(&args.run.project)?;
+    carry_out(project, &args.run, |assessment| {
+        let next = assessment.plan.steps.iter().find(|step| step.direction == Direction::Up)?;
+        Some(Target::Steps { up: vec![next.version.clone()], down: Vec::new() })
+    })
+    .await
+}
+
+/// Looks, plans, asks, and runs; `narrow` may aim at less than what was planned.
+async fn carry_out(
+    mut project: Project,
+    args: &RunArgs,
+    narrow: impl Fn(&Assessment) -> Option<Target>,
+) -> Result<Exit, LocalError> {
+    let content = project.content()?;
+    let parameters = project.parameters()?;
+    let (session, history) = project.look(&parameters).await?;
+    let mut assessment = plan::plan(&content.dir, &history, &project.desired);
+    if let Some(target) = narrow(&assessment) {
+        project.desired.target = target;
+        assessment = plan::plan(&content.dir, &history, &project.desired);
+    }
+    // What is held up is recorded all the same: a plan that waits for its approval is offered by it.
+    if assessment.findings.is_empty() && assessment.plan.steps.is_empty() && assessment.amendments.is_empty() {
+        eprintln!("nothing to do: {}", in_sync(&assessment));
+        return Ok(Exit::Done);
+    }
+    if assessment.findings.is_empty() && !assessment.plan.steps.is_empty() {
+        let what = format!("run {} on {}", steps(&assessment), project.settings.env);
+        confirm(&project, args.confirm, Ask::WhereProtected, &what)?;
+    }
+    Run { project: &project, content: &content, parameters: &parameters, wait: args.wait }.perform(session).await
+}
+
+/// Counts, for whoever has nothing to do.
+pub(super) fn in_sync(assessment: &Assessment) -> String {
+    match (assessment.applied, assessment.pending) {
+        (applied, 0) => format!("{applied} applied, none pending"),
+        (applied, pending) => format!("{applied} applied, {pending} pending"),
+    }
+}
+
+/// `3 migrations`, or which it is.
+pub(super) fn steps(assessment: &Assessment) -> String {
+    match assessment.plan.steps.as_slice() {
+        [step] => format!("{}_{}", step.version, step.name),
+        steps => format!("{} migrations", steps.len()),
+    }
+}
+
+/// A target as `spec.target` has it, but for batches, which `rollback --runs` counts.
+pub(super) fn read_target(text: &str) -> Result<Target, LocalError> {
+    match text {
+        "latest" => Ok(Target::Latest),
+        "none" => Ok(Target::None),
+        _ => Version::parse_reference(text)
+            .map(|(version, name)| Target::Version(Reference { version, name: name.map(str::to_owned) }))
+            .map_err(|why| LocalError::setting("--target", why)),
+    }
+}

@@ -1,0 +1,118 @@
+//! What can go wrong on the way from a command line to the engine, and its exit code.
+
+use std::path::PathBuf;
+
+use crate::{
+    api::v1alpha1::InvalidSpec,
+    cli::{CliError, exit::Exit},
+    core::outcome::Failure,
+    database::parameters::ParametersError,
+    yaml::YamlError,
+};
+
+/// Why a local command didn't do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// A file of settings can't be read.
+    #[error("{}: {source}; {instead}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+        /// What to do.
+        instead: &'static str,
+    },
+    /// `dunlin.yaml` isn't YAML, or not the YAML that is asked for.
+    #[error("{}: {problem}", .path.display())]
+    Yaml {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        problem: YamlError,
+    },
+    /// A setting can't be honoured.
+    #[error("{place}: {problem}")]
+    Setting {
+        /// Which, and where it stands.
+        place: String,
+        /// What is wrong with it, and what works.
+        problem: String,
+    },
+    /// Policies and names are checked as a MigrationSet's are.
+    #[error("{}", without_spec(.0))]
+    Spec(InvalidSpec),
+    /// The connection settings.
+    #[error(transparent)]
+    Parameters(#[from] ParametersError),
+    /// Nothing says which database.
+    #[error(
+        "no database is named: write it into dunlin.yaml (database: …), or set DUNLIN_DATABASE_URL, or PGHOST, PGUSER and PGDATABASE"
+    )]
+    NoDatabase,
+    /// The engine's own word.
+    #[error("{}", .0.message)]
+    Engine(#[from] Failure),
+    /// A file can't be written.
+    #[error("{}: {source}; see to it that it can be written", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Something is there already that would be overwritten.
+    #[error("{} is there already: {instead}", .path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+        /// What to do.
+        instead: &'static str,
+    },
+    /// It isn't possible as things are.
+    #[error("{0}")]
+    Impossible(String),
+    /// Nobody said yes.
+    #[error("{0}")]
+    NotConfirmed(String),
+}
+
+impl LocalError {
+    /// A setting that can't be honoured.
+    pub(super) fn setting(place: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Setting { place: place.into(), problem: problem.into() }
+    }
+
+    /// Its exit code.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Read { .. }
+            | Self::Yaml { .. }
+            | Self::Setting { .. }
+            | Self::Spec(_)
+            | Self::Parameters(_)
+            | Self::NoDatabase => Exit::Input,
+            Self::Engine(failure) => failure.reason.into(),
+            Self::Write { .. } => Exit::Error,
+            Self::Exists { .. } | Self::Impossible(_) => Exit::Blocked,
+            Self::NotConfirmed(_) => Exit::Refused,
+        }
+    }
+}
+
+impl From<LocalError> for CliError {
+    fn from(error: LocalError) -> Self {
+        Self::Local(Box::new(error))
+    }
+}
+
+/// Fields as `dunlin.yaml` has them.
+fn without_spec(invalid: &InvalidSpec) -> String {
+    let line = |problem: &crate::api::v1alpha1::Problem| {
+        let path = problem.path.strip_prefix("spec.").unwrap_or(&problem.path);
+        let path = path.strip_prefix("history.").unwrap_or(path);
+        format!("{path}: {}", problem.message)
+    };
+    invalid.problems.iter().map(line).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,28 @@
+//! The commands that work on a folder and a database: the same plan, engine and history as the operator's.
+
+pub mod apply;
+pub mod args;
+mod confirm;
+mod environment;
+pub mod error;
+pub mod files;
+mod interpolate;
+pub mod plan;
+mod project;
+pub mod resolve;
+pub mod rollback;
+mod run;
+mod settings;
+pub mod status;
+pub mod verify;
+
+use super::{CliError, exit::Exit};
+
+/// Runs a command that talks to a database.
+pub(super) fn block_on<E>(command: impl Future<Output = Result<Exit, E>>) -> Result<Exit, CliError>
+where
+    CliError: From<E>,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;
+    Ok(runtime.block_on(command)?)
+}

@@ -1,0 +1,141 @@
+//! A project that is open: its settings, checked, and the ways to its files and its database.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::{args::ProjectArgs, environment::Environment, error::LocalError, settings::Settings};
+use crate::{
+    api::v1alpha1::{self, MigrationSet},
+    core::{
+        desired::{Audience, Desired},
+        format::Format,
+        history::History,
+        outcome::Failure,
+    },
+    database::{
+        parameters::Parameters,
+        tls::{ClientPem, Pem, TlsInput},
+    },
+    execute::{self, Session},
+    source::{Content, dir},
+};
+
+/// A project that is open.
+pub struct Project {
+    /// What it works with.
+    pub settings: Settings,
+    /// What the engine is asked for.
+    pub desired: Desired,
+}
+
+impl Project {
+    /// Reads the settings, and checks those that are the engine's as a MigrationSet's are.
+    ///
+    /// # Errors
+    /// [`LocalError`] with the place of what can't be honoured.
+    pub fn open(args: &ProjectArgs) -> Result<Self, LocalError> {
+        if args.url.as_deref().is_some_and(has_password) {
+            eprintln!(
+                "dunlin: --url has a password in it, which everybody on this machine can see: set DUNLIN_DATABASE_URL or PGPASSWORD instead"
+            );
+        }
+        let settings = Settings::read(args, &Environment::read(args.env_file.as_deref())?)?;
+        let desired = desired(&settings)?;
+        Ok(Self { settings, desired })
+    }
+
+    /// Reads the migration files.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn content(&self) -> Result<Content, LocalError> {
+        Ok(dir::read(&self.settings.migrations, Format::Auto)?)
+    }
+
+    /// How to reach the database.
+    ///
+    /// # Errors
+    /// What is wrong with the connection settings.
+    pub fn parameters(&self) -> Result<Parameters, LocalError> {
+        let Settings { database, certificates, .. } = &self.settings;
+        if database.url.is_none() && database.fields.is_empty() && database.absent.is_empty() {
+            return Err(LocalError::NoDatabase);
+        }
+        let file = |name: &str| certificates.get(name).map(|path| pem(path)).transpose();
+        let (ca, certificate, key) = (file("sslrootcert")?, file("sslcert")?, file("sslkey")?);
+        let client = match (certificate, key) {
+            (Some(certificate), Some(key)) => Some(ClientPem { certificate, key }),
+            (None, None) => None,
+            (Some(_), None) => return Err(LocalError::setting("sslcert", "needs sslkey beside it")),
+            (None, Some(_)) => return Err(LocalError::setting("sslkey", "needs sslcert beside it")),
+        };
+        Ok(Parameters::by_hand(database, &TlsInput { mode: None, ca, client })?)
+    }
+
+    /// Looks at the database.
+    ///
+    /// # Errors
+    /// Why it can't be reached or its history not read.
+    pub async fn look(&self, parameters: &Parameters) -> Result<(Session, History), Failure> {
+        execute::observe(parameters, &self.desired).await
+    }
+}
+
+fn desired(settings: &Settings) -> Result<Desired, LocalError> {
+    let object = json!({
+        "apiVersion": "dunlin.dev/v1alpha1", "kind": "MigrationSet",
+        "metadata": {"namespace": "by-hand", "name": settings.spec["history"]["set"]},
+        "spec": settings.spec,
+    });
+    let set: MigrationSet =
+        serde_json::from_value(object).map_err(|error| LocalError::setting("dunlin.yaml", error.to_string()))?;
+    for (name, known) in [("policy", json!(set.spec.policy)), ("approval", json!(set.spec.approval))] {
+        for field in settings.spec[name].as_object().into_iter().flatten().map(|(field, _)| field) {
+            if known.get(field).is_none() {
+                let known: Vec<&str> =
+                    known.as_object().into_iter().flatten().map(|(field, _)| field.as_str()).collect();
+                return Err(LocalError::setting(
+                    format!("{name}.{field}"),
+                    format!("is no field: {name} has {}", known.join(", ")),
+                ));
+            }
+        }
+    }
+    let mut desired = v1alpha1::desired(&set).map_err(LocalError::Spec)?;
+    desired.audience = Audience::CommandLine;
+    Ok(desired)
+}
+
+fn pem(path: &Path) -> Result<Pem, LocalError> {
+    let bytes = std::fs::read(path).map_err(|source| LocalError::Read {
+        path: path.to_owned(),
+        source,
+        instead: "name a file of certificates or keys in PEM",
+    })?;
+    Ok(Pem { from: path.display().to_string(), bytes })
+}
+
+/// Whether a URL has a password in it, or a string of keywords has one.
+fn has_password(url: &str) -> bool {
+    let login = url.split_once("://").and_then(|(_, rest)| rest.split(['/', '?']).next()?.rsplit_once('@'));
+    login.is_some_and(|(login, _)| login.contains(':')) || url.contains("password=")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_a_url_is_noticed() {
+        for (url, has) in [
+            ("postgres://joe:secret@db/shop", true),
+            ("postgres://joe@db:5432/shop", false),
+            ("postgres://db/shop?password=secret", true),
+            ("host=db password=secret", true),
+            ("host=db", false),
+        ] {
+            assert_eq!(has_password(url), has, "{url}");
+        }
+    }
+}

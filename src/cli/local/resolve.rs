@@ -1,0 +1,86 @@
+//! `dunlin resolve`: a person's decision about a failed, interrupted or edited migration, written into the history.
+
+use clap::Args;
+
+use super::{
+    apply::RunArgs,
+    confirm::{Ask, confirm},
+    error::LocalError,
+    project::Project,
+    run::Run,
+};
+use crate::{
+    cli::exit::Exit,
+    core::{
+        desired::{Action, Resolution, Target},
+        outcome::{Failure, Reason},
+        plan::{self, Amendment},
+    },
+};
+
+/// Settings of `resolve`.
+#[derive(Debug, Args)]
+pub struct ResolveArgs {
+    /// The run that is decided about, as the message names it.
+    #[arg(long = "run", value_name = "RUN")]
+    pub run_id: i64,
+    /// What is decided.
+    #[arg(long = "as", value_name = "ACTION", value_enum)]
+    pub action: Decision,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub run: RunArgs,
+}
+
+/// `resolutions[].action` of a MigrationSet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Decision {
+    /// Run it again, from the top.
+    Retry,
+    /// Go on at the statement that failed.
+    Resume,
+    /// It is done: what lacked was done by hand.
+    MarkApplied,
+    /// It is undone: what it did was undone by hand.
+    MarkRolledBack,
+    /// The file may be other than what was applied.
+    AcceptChecksum,
+}
+
+/// Writes the decision down.
+pub(in crate::cli) async fn resolve(args: ResolveArgs) -> Result<Exit, LocalError> {
+    let ResolveArgs { run_id, action, run: args } = args;
+    let action = match action {
+        Decision::Retry => Action::Retry,
+        Decision::Resume => Action::Resume,
+        Decision::MarkApplied => Action::MarkApplied,
+        Decision::MarkRolledBack => Action::MarkRolledBack,
+        Decision::AcceptChecksum => Action::AcceptChecksum,
+    };
+    let mut project = Project::open(&args.project)?;
+    let content = project.content()?;
+    let parameters = project.parameters()?;
+    let (session, history) = project.look(&parameters).await?;
+    project.desired.resolutions.push(Resolution {
+        version: None,
+        run: run_id,
+        action,
+        by: "dunlin resolve".to_owned(),
+    });
+    // The decision alone: what follows from it is for the next apply.
+    project.desired.target = Target::Steps { up: Vec::new(), down: Vec::new() };
+    let assessment = plan::plan(&content.dir, &history, &project.desired);
+    let takes = |amendment: &&Amendment| matches!(amendment, Amendment::Resolve { run, .. } if *run == run_id);
+    if !assessment.amendments.iter().any(|amendment| takes(&amendment)) {
+        let why = assessment.findings.first().map_or_else(
+            || format!("run {run_id} waits for no decision: dunlin status names those that do"),
+            |finding| finding.message.clone(),
+        );
+        return Err(Failure::new(Reason::Interrupted, why).into());
+    }
+    confirm(&project, args.confirm, Ask::WhereProtected, &format!("decide {action:?} about run {run_id}"))?;
+    let exit =
+        Run { project: &project, content: &content, parameters: &parameters, wait: args.wait }.perform(session).await?;
+    eprintln!("run {run_id}: {action:?} is recorded; dunlin apply goes on from there");
+    Ok(exit)
+}

@@ -1,0 +1,138 @@
+//! Carries out what was planned, says how it goes, and stops when it is told to.
+
+use std::time::Duration;
+
+use tokio::{sync::watch, time::Instant};
+
+use super::{error::LocalError, project::Project};
+use crate::{
+    cli::exit::Exit,
+    core::{
+        migration::{Direction, Version},
+        outcome::{Failure, Reason},
+        plan,
+    },
+    database::parameters::Parameters,
+    execute::{self, End, Report, Running, Session, Shell, Stop, Work},
+    source::Content,
+};
+
+/// How long somebody else's lock is waited for between two tries.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What is carried out, with what.
+pub struct Run<'a> {
+    /// The project, whose target says what is to be done.
+    pub project: &'a Project,
+    /// Its files.
+    pub content: &'a Content,
+    /// Its database.
+    pub parameters: &'a Parameters,
+    /// How long somebody else's run is waited for.
+    pub wait: Duration,
+}
+
+impl Run<'_> {
+    /// Runs the plan, waiting for whoever is at work.
+    ///
+    /// # Errors
+    /// Why it couldn't go on.
+    pub async fn perform(&self, session: Session) -> Result<Exit, LocalError> {
+        let until = Instant::now() + self.wait;
+        let mut session = Some(session);
+        let mut told = false;
+        loop {
+            let session = match session.take() {
+                Some(session) => session,
+                None => self.project.look(self.parameters).await?.0,
+            };
+            let report = self.once(session).await;
+            match &report.end {
+                End::Failed(failure) if failure.reason == Reason::WaitingForLock && Instant::now() < until => {
+                    if !told {
+                        eprintln!("waiting: {}", failure.message);
+                        told = true;
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+                _ => return self.summarize(report),
+            }
+        }
+    }
+
+    async fn once(&self, session: Session) -> Report {
+        let (stop, stopped) = watch::channel(Stop::No);
+        let running = watch::Sender::new(None);
+        let work = Work {
+            parameters: self.parameters,
+            desired: &self.project.desired,
+            dir: &self.content.dir,
+            source_digest: &self.content.digest,
+            take_over_from: None,
+            shell: Shell::Hand,
+            uid: None,
+        };
+        let mut shown = running.subscribe();
+        let mut execution = std::pin::pin!(execute::execute(session, work, stopped, &running));
+        let mut last = None;
+        loop {
+            tokio::select! {
+                biased;
+                report = &mut execution => return report,
+                _ = tokio::signal::ctrl_c() => {
+                    if *stop.borrow() != Stop::No {
+                        eprintln!("left to the server: the next look tells what came of it");
+                        std::process::exit(Exit::Stopped.code().into());
+                    }
+                    eprintln!("stopping: what is in a transaction is rolled back, a statement outside of one ends");
+                    stop.send_replace(Stop::CancelTransaction);
+                }
+                Ok(()) = shown.changed() => show(&mut last, shown.borrow_and_update().as_ref()),
+            }
+        }
+    }
+
+    /// Says what was done, and why no more was.
+    fn summarize(&self, report: Report) -> Result<Exit, LocalError> {
+        let Report { history, applied, end } = report;
+        for (version, direction) in &applied {
+            eprintln!("{} {}", done(*direction), self.file(version));
+        }
+        match end {
+            End::Stopped => {
+                eprintln!("stopped: {} of the plan done, and nothing else was changed", applied.len());
+                Ok(Exit::Stopped)
+            }
+            End::Failed(failure) => Err(failure.into()),
+            End::Finished => {
+                let Some(history) = history else { return Ok(Exit::Done) };
+                let assessment = plan::plan(&self.content.dir, &history, &self.project.desired);
+                match assessment.findings.into_iter().next() {
+                    Some(finding) => Err(Failure::new(finding.reason, finding.message).into()),
+                    None => Ok(Exit::Done),
+                }
+            }
+        }
+    }
+
+    fn file(&self, version: &Version) -> String {
+        self.content.dir.get(version).map_or_else(|| version.to_string(), |migration| migration.file.clone())
+    }
+}
+
+fn done(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Up => "applied",
+        Direction::Down => "rolled back",
+    }
+}
+
+/// Says that another migration has begun, or that something is in its way.
+fn show(last: &mut Option<String>, running: Option<&Running>) {
+    let Some(running) = running else { return };
+    let line = running.to_string();
+    if last.as_ref() != Some(&line) {
+        eprintln!("{line}");
+        *last = Some(line);
+    }
+}

@@ -1,0 +1,276 @@
+//! `dunlin status`, `list` and `current`: files and history side by side. Reads only.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{args::ProjectArgs, error::LocalError, project::Project};
+use crate::{
+    cli::{
+        CliError,
+        exit::Exit,
+        output::{self, OutputFormat},
+    },
+    core::{
+        desired::Desired,
+        history::{History, Recorded, State},
+        migration::{MigrationDir, Version},
+        plan::{self, Assessment},
+    },
+};
+
+/// Settings of commands that read.
+#[derive(Debug, Args)]
+pub struct ReadArgs {
+    /// How to print it.
+    #[arg(long, short = 'o', value_name = "FORMAT", value_enum, default_value_t)]
+    pub output: OutputFormat,
+    /// End with 1 unless the database holds what the files say.
+    #[arg(long)]
+    pub exit_code: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub project: ProjectArgs,
+}
+
+/// Settings of `list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Those in this state alone; may be given several times.
+    #[arg(long, value_name = "STATE", value_enum)]
+    pub state: Vec<Standing>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub read: ReadArgs,
+}
+
+/// How a migration stands between the files and the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Standing {
+    Applied,
+    /// Recorded without running.
+    Stamped,
+    Pending,
+    Failed,
+    /// Cut off, and nothing proves how far it came.
+    Interrupted,
+    /// Applied, and its file was edited since.
+    Changed,
+    /// Applied, and its file is gone.
+    Missing,
+    RolledBack,
+    /// Another migration stands for it.
+    Replaced,
+}
+
+/// One row of `list`. A format: fields are added, never renamed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listed {
+    version: String,
+    name: String,
+    state: Standing,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    applied_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// What `status` prints. A format: fields are added, never renamed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    env: String,
+    set: String,
+    in_sync: bool,
+    version: Option<String>,
+    total: usize,
+    applied: usize,
+    pending: usize,
+    failed: usize,
+    changed: usize,
+    missing: usize,
+    findings: Vec<Finding>,
+}
+
+/// What holds the next run up.
+#[derive(Debug, Serialize)]
+struct Finding {
+    reason: String,
+    message: String,
+}
+
+/// What was looked at.
+pub(super) struct Seen {
+    pub project: Project,
+    pub history: History,
+    pub assessment: Assessment,
+    pub listed: Vec<Listed>,
+}
+
+/// Looks at files and history.
+pub(super) async fn look(args: &ProjectArgs) -> Result<Seen, LocalError> {
+    let project = Project::open(args)?;
+    let content = project.content()?;
+    let (_session, history) = project.look(&project.parameters()?).await?;
+    let assessment = plan::plan(&content.dir, &history, &project.desired);
+    let listed = list_all(&content.dir, &history, &assessment);
+    Ok(Seen { project, history, assessment, listed })
+}
+
+/// Prints counts, and what holds the next run up.
+pub(in crate::cli) async fn status(args: ReadArgs) -> Result<Exit, CliError> {
+    let Seen { project: Project { settings, desired }, assessment, listed, .. } = look(&args.project).await?;
+    let status = status_of(&settings.env, &desired, &assessment, &listed);
+    let exit = if args.exit_code && !status.in_sync { Exit::Differs } else { Exit::Done };
+    match args.output {
+        OutputFormat::Json => output::print_json(&status)?,
+        OutputFormat::Text => output::print(&text(&status))?,
+    }
+    Ok(exit)
+}
+
+fn status_of(env: &str, desired: &Desired, assessment: &Assessment, listed: &[Listed]) -> Status {
+    let count = |states: &[Standing]| listed.iter().filter(|row| states.contains(&row.state)).count();
+    let findings: Vec<Finding> = assessment
+        .findings
+        .iter()
+        .map(|finding| Finding { reason: finding.reason.to_string(), message: finding.message.clone() })
+        .collect();
+    let differs = [Standing::Pending, Standing::Failed, Standing::Interrupted, Standing::Changed, Standing::Missing];
+    Status {
+        env: env.to_owned(),
+        set: desired.history.set.clone(),
+        in_sync: count(&differs) == 0 && findings.is_empty(),
+        version: assessment.version.as_ref().map(Version::to_string),
+        total: listed.len(),
+        applied: count(&[Standing::Applied, Standing::Stamped, Standing::Changed, Standing::Missing]),
+        pending: count(&[Standing::Pending, Standing::RolledBack]),
+        failed: count(&[Standing::Failed, Standing::Interrupted]),
+        changed: count(&[Standing::Changed]),
+        missing: count(&[Standing::Missing]),
+        findings,
+    }
+}
+
+fn text(status: &Status) -> String {
+    let Status { env, set, in_sync: _, version, total, applied, pending, failed, changed, missing, findings } = status;
+    let mut text = format!(
+        "environment  {env}\nset          {set}\nversion      {}\ntotal        {total}\napplied      {applied}\npending      {pending}\n",
+        version.as_deref().unwrap_or("none")
+    );
+    for (name, count) in [("failed", failed), ("changed", changed), ("missing", missing)] {
+        if *count > 0 {
+            let _ = writeln!(text, "{name:<12} {count}");
+        }
+    }
+    for finding in findings {
+        let _ = writeln!(text, "\n{}: {}", finding.reason, finding.message);
+    }
+    text
+}
+
+/// Prints a row for each migration that the files or the database know.
+pub(in crate::cli) async fn list(args: ListArgs) -> Result<Exit, CliError> {
+    let ListArgs { state, read } = args;
+    let Seen { mut listed, .. } = look(&read.project).await?;
+    let differs =
+        listed.iter().any(|row| !matches!(row.state, Standing::Applied | Standing::Stamped | Standing::Replaced));
+    listed.retain(|row| state.is_empty() || state.contains(&row.state));
+    match read.output {
+        OutputFormat::Json => output::print_json(&listed)?,
+        OutputFormat::Text => output::print(&table(&listed))?,
+    }
+    Ok(if read.exit_code && differs { Exit::Differs } else { Exit::Done })
+}
+
+/// Prints the highest version that is applied.
+pub(in crate::cli) async fn current(args: ReadArgs) -> Result<Exit, CliError> {
+    let Seen { assessment, .. } = look(&args.project).await?;
+    let version = assessment.version.as_ref().map(Version::to_string);
+    match args.output {
+        OutputFormat::Json => output::print_json(&serde_json::json!({"version": version}))?,
+        OutputFormat::Text => output::print(&format!("{}\n", version.as_deref().unwrap_or("none")))?,
+    }
+    let differs = !assessment.plan.steps.is_empty() || !assessment.findings.is_empty();
+    Ok(if args.exit_code && differs { Exit::Differs } else { Exit::Done })
+}
+
+fn table(listed: &[Listed]) -> String {
+    let rows = listed.iter().map(|row| {
+        let duration = row.duration_ms.filter(|_| row.applied_at.is_some()).map(|ms| format!("{ms} ms"));
+        let state = serde_json::to_value(row.state).ok().and_then(|state| state.as_str().map(str::to_owned));
+        [
+            row.version.clone(),
+            state.unwrap_or_default(),
+            row.name.clone(),
+            row.applied_at.clone().unwrap_or_default(),
+            duration.unwrap_or_default(),
+        ]
+    });
+    output::table(["VERSION", "STATE", "NAME", "APPLIED AT", "DURATION"], rows)
+}
+
+/// The union of files and history, in the order in which they run, and behind them what has no file.
+fn list_all(dir: &MigrationDir, history: &History, assessment: &Assessment) -> Vec<Listed> {
+    let row = |version: &Version| history.migrations.iter().find(|row| row.version == *version);
+    let mut listed: Vec<Listed> = dir
+        .migrations()
+        .iter()
+        .map(|migration| {
+            let row = row(&migration.version);
+            let changed = assessment.checksum_drift.iter().any(|drift| drift.version == migration.version);
+            let state = match row.map(|row| row.state) {
+                Some(State::Applied | State::Stamped) if changed => Standing::Changed,
+                Some(state) => standing(state),
+                None => Standing::Pending,
+            };
+            Listed {
+                description: migration.description.clone(),
+                ..listed_as(&migration.version, &migration.name, state, row)
+            }
+        })
+        .collect();
+    for row in history.migrations.iter().filter(|row| dir.get(&row.version).is_none()) {
+        let state = if assessment.missing.contains(&row.version) { Standing::Missing } else { standing(row.state) };
+        listed.push(listed_as(&row.version, &row.name, state, Some(row)));
+    }
+    listed
+}
+
+fn listed_as(version: &Version, name: &str, state: Standing, row: Option<&Recorded>) -> Listed {
+    let there = row.filter(|row| row.applied_at.is_some());
+    Listed {
+        version: version.to_string(),
+        name: name.to_owned(),
+        state,
+        description: None,
+        applied_at: there.and_then(|row| row.applied_at.clone()),
+        duration_ms: there.map(|row| row.duration_ms),
+        batch: there.map(|row| row.batch),
+        run: row.map(|row| row.run.id),
+        error: row.and_then(|row| row.run.error.as_ref()).map(|error| error.message.clone()),
+    }
+}
+
+fn standing(state: State) -> Standing {
+    match state {
+        State::Applied => Standing::Applied,
+        State::Stamped => Standing::Stamped,
+        State::Failed => Standing::Failed,
+        State::Interrupted => Standing::Interrupted,
+        State::RolledBack => Standing::RolledBack,
+        State::Replaced => Standing::Replaced,
+    }
+}

@@ -1,0 +1,129 @@
+//! A folder with settings and migrations, a database of its own, and the binary at work on both.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use crate::support;
+
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+pub struct Project {
+    pub folder: tempfile::TempDir,
+    pub url: String,
+    pub sql: tokio_postgres::Client,
+}
+
+impl Project {
+    /// An empty folder `migrations`, and settings that name nothing: the database is in the environment.
+    pub async fn new() -> Self {
+        let url = support::fresh_database().await;
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("migrations")).expect("a folder");
+        let (sql, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("the server answers");
+        tokio::spawn(connection);
+        Self { folder, url, sql }
+    }
+
+    pub async fn with(files: &[(&str, &str)]) -> Self {
+        let project = Self::new().await;
+        for (name, text) in files {
+            project.migration(name, text);
+        }
+        project
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn migration(&self, name: &str, text: &str) {
+        self.write(&format!("migrations/{name}"), text);
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).expect("it is written");
+    }
+
+    /// `dunlin` in the folder, with the database in the environment.
+    pub async fn dunlin(&self, arguments: &[&str]) -> Ran {
+        self.dunlin_with(arguments, &[("DUNLIN_DATABASE_URL", &self.url)]).await
+    }
+
+    /// `dunlin` in the folder, with that environment alone.
+    pub async fn dunlin_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
+        let mut command = command(self.folder.path(), arguments, environment);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("it is waited for");
+        ran(output.expect("the program runs"))
+    }
+
+    pub async fn ask(&self, query: &str) -> String {
+        let messages = self.sql.simple_query(query).await.unwrap_or_else(|error| panic!("{query}: {error:?}"));
+        let row = messages.iter().find_map(|message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or("NULL").to_owned()),
+            _ => None,
+        });
+        row.unwrap_or_else(|| "no row".to_owned())
+    }
+
+    /// The tables of the schema public.
+    pub async fn tables(&self) -> String {
+        self.ask("SELECT coalesce(string_agg(tablename, ' ' ORDER BY tablename), '') FROM pg_tables WHERE schemaname = 'public'").await
+    }
+}
+
+impl Ran {
+    /// It ended with that code.
+    #[track_caller]
+    pub fn code(&self, expected: i32) -> &Self {
+        assert_eq!(self.code, Some(expected), "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self
+    }
+
+    /// All of these were said on stderr.
+    #[track_caller]
+    pub fn says(&self, words: &[&str]) -> &Self {
+        for words in words {
+            assert!(self.stderr.contains(words), "no {words:?} in: {}", self.stderr);
+        }
+        self
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
+    }
+}
+
+fn command(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
+    command.args(arguments).current_dir(folder).env_clear().envs(environment.iter().copied());
+    command.stdin(std::process::Stdio::null());
+    command
+}
+
+fn ran(Output { status, stdout, stderr }: Output) -> Ran {
+    let text = |bytes| String::from_utf8(bytes).expect("it prints text");
+    Ran { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// A migration of one table with a way down.
+pub fn table(version: &str) -> (String, String) {
+    let text =
+        format!("-- migrate: up\nCREATE TABLE t_{version} (a int);\n-- migrate: down\nDROP TABLE t_{version};\n");
+    (format!("{version}_t.sql"), text)
+}
+
+/// A line of them.
+pub async fn line(versions: &[&str]) -> Project {
+    let project = Project::new().await;
+    for version in versions {
+        let (name, text) = table(version);
+        project.migration(&name, &text);
+    }
+    project
+}
