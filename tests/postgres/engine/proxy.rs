@@ -74,7 +74,7 @@ async fn listen(server: u16, marker: &'static str, answer: Answer) -> u16 {
     port
 }
 
-/// What the first ReadyForQuery among those bytes says of the transaction.
+/// What the first `ReadyForQuery` among those bytes says of the transaction.
 fn first_ready(bytes: &[u8]) -> Option<u8> {
     const READY: &[u8] = b"Z\0\0\0\x05";
     let at = bytes.windows(READY.len()).position(|window| window == READY)?;
