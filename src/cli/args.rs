@@ -70,6 +70,9 @@ pub enum Command {
     Merge(files::MergeArgs),
     /// Decide about a migration that failed, was cut off or was edited.
     Resolve(resolve::ResolveArgs),
+    /// Print docs/cli.md: what each command says of itself.
+    #[command(hide = true)]
+    Docs,
     /// Print the version of this program and of the API that it speaks.
     Version(VersionArgs),
 }

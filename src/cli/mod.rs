@@ -4,6 +4,7 @@
 
 pub mod args;
 mod crd;
+mod docs;
 pub mod exit;
 pub mod local;
 mod operator;
@@ -101,6 +102,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Resolve(args) => return block_on(resolve::resolve(args)),
         Command::Operator(args) => operator::run(args)?,
         Command::Crd => crd::run()?,
+        Command::Docs => docs::run()?,
         Command::Version(args) => version::run(&args)?,
     }
     Ok(Exit::Done)

@@ -20,7 +20,6 @@ mod going;
 mod install;
 mod liar;
 mod line;
-mod markdown;
 mod outage;
 mod pooler;
 mod process;

@@ -5,10 +5,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::{
-    markdown::blocks,
-    support::{fresh_database, kubernetes},
-};
+use crate::support::{fresh_database, kubernetes, markdown::blocks};
 
 const README: &str = include_str!("../../README.md");
 

@@ -11,6 +11,7 @@
 mod cluster;
 mod fuzz;
 mod kubernetes;
+pub mod markdown;
 mod pooler;
 mod postgres;
 mod proxy;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::markdown::{Block, blocks, outside_of_blocks};
+use crate::support::markdown::{Block, blocks, outside_of_blocks};
 
 /// The sections of a page, in their order.
 pub const SECTIONS: [&str; 6] =

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     install::install_crd,
-    markdown::Block,
     shop::{LIMIT, Shop, message, ready},
+    support::markdown::Block,
     support::{eventually, kubernetes},
 };
 
