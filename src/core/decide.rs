@@ -277,10 +277,7 @@ fn compared(
 ) -> Decision {
     let take_over_from = match ownership {
         Ownership::Foreign { owner } => {
-            let message = format!(
-                "this history belongs to MigrationSet {owner}: delete that one, give this one another spec.history.set, or take \
-                 the history over with spec.history.takeOver: {owner} (or the annotation dunlin.dev/take-over={owner})"
-            );
+            let message = conflict(owner);
             let verdict = Verdict { reason: Reason::Conflict, message, ..verdict_on(assessment) };
             return say(verdict, Pace::of(Reason::Conflict), memory, circumstances);
         }
@@ -347,12 +344,26 @@ fn conclude(assessment: &Assessment, memory: &Memory, circumstances: &Circumstan
     find(verdict, memory, circumstances)
 }
 
+/// What is said where another MigrationSet owns the history.
+#[must_use]
+pub fn conflict(owner: &str) -> String {
+    format!(
+        "this history belongs to MigrationSet {owner}: delete that one, give this one another spec.history.set, or take \
+         the history over with spec.history.takeOver: {owner} (or the annotation dunlin.dev/take-over={owner})"
+    )
+}
+
 fn verdict_on(assessment: &Assessment) -> Verdict {
     let (reason, message) = match assessment.findings.first() {
         Some(finding) => (finding.reason, finding.message.clone()),
         None if assessment.missing.is_empty() => (Reason::UpToDate, up_to_date(assessment)),
         None => (Reason::DatabaseAhead, database_ahead(assessment)),
     };
+    reached(reason, message, assessment)
+}
+
+/// A verdict on what was looked at.
+fn reached(reason: Reason, message: String, assessment: &Assessment) -> Verdict {
     Verdict {
         reason,
         message,
@@ -448,13 +459,7 @@ fn at_work(assessment: &Assessment) -> Verdict {
         1 => format!("{verb} {}_{}", first.version, first.name),
         count => format!("{verb} {count} migrations, first {}_{}", first.version, first.name),
     };
-    Verdict {
-        reason,
-        message,
-        database: Reach::Reached,
-        checksums: checksums(assessment),
-        approval: approval(assessment),
-    }
+    reached(reason, message, assessment)
 }
 
 /// Says a finding: at once, or where the content comes from several places, when it has stood for a while.

@@ -1,5 +1,7 @@
 //! What the database says was done.
 
+use std::collections::HashMap;
+
 use super::{
     desired::Action,
     migration::{Checksum, Direction, TransactionMode, Version},
@@ -144,6 +146,14 @@ pub struct RunError {
     pub line: Option<u32>,
     /// Column, from 1, in characters.
     pub column: Option<u32>,
+}
+
+impl History {
+    /// Its migrations by their versions, however these are spelled.
+    #[must_use]
+    pub fn by_version(&self) -> HashMap<&Version, &Recorded> {
+        self.migrations.iter().map(|row| (&row.version, row)).collect()
+    }
 }
 
 impl State {

@@ -213,10 +213,9 @@ impl<'a> Ground<'a> {
 /// Compares the source with the history under a policy.
 #[must_use]
 pub fn plan(dir: &MigrationDir, history: &History, desired: &Desired) -> Assessment {
-    let recorded = history.migrations.iter().map(|row| (&row.version, row)).collect();
     let there = history.migrations.iter().filter(|row| row.state.is_applied() || row.state == State::Replaced);
     let stood_for = there.flat_map(|row| &row.replaces).collect();
-    let ground = Ground { dir, history, desired, recorded, stood_for };
+    let ground = Ground { dir, history, desired, recorded: history.by_version(), stood_for };
     let mut assessment = Assessment::default();
     let wanted = target::wanted(&ground, &mut assessment);
     let stamped = target::baseline(&ground, &mut assessment);
@@ -228,7 +227,7 @@ pub fn plan(dir: &MigrationDir, history: &History, desired: &Desired) -> Assessm
         let standing = if stamped.contains(&position) {
             Standing::Applied
         } else {
-            judge::judge(&ground, migration, &mut assessment)
+            judge::judge(&ground, &wanted, migration, &mut assessment)
         };
         match standing {
             Standing::Applied => {
@@ -263,7 +262,7 @@ pub fn plan(dir: &MigrationDir, history: &History, desired: &Desired) -> Assessm
 
     downs.extend(find_gone(&ground, &wanted, &mut assessment));
     for row in history.migrations.iter().filter(|row| dir.get(&row.version).is_none()) {
-        if let Standing::Undoing = judge::judge_without_file(&ground, row, &mut assessment) {
+        if let Standing::Undoing = judge::judge_without_file(&ground, &wanted, row, &mut assessment) {
             downs.push(row);
         }
     }

@@ -13,6 +13,7 @@ use super::{Session, Shell, Work};
 use crate::{
     core::{
         bundle::hexadecimal,
+        decide::conflict,
         outcome::{Failure, Reason},
     },
     database::{
@@ -257,7 +258,10 @@ async fn write_claim(claim: &Claim, work: &Work<'_>) -> Result<(), Failure> {
                 work.desired.generation
             ),
         )),
-        _ => Err(conflict(&location.set, row.and_then(|row| row.get(1)).unwrap_or("another owner"))),
+        _ => {
+            let message = conflict(row.and_then(|row| row.get(1)).unwrap_or("another owner"));
+            Err(Failure::new(Reason::Conflict, message))
+        }
     }
 }
 
@@ -273,16 +277,5 @@ fn taken_over(claim: &Claim, work: &Work<'_>) -> String {
         ", taken_over_from = {}, taken_over_by = {}, taken_over_at = pg_catalog.clock_timestamp()",
         quote::literal(from),
         quote::literal(&by)
-    )
-}
-
-/// The sentence of `Conflict`.
-fn conflict(set: &str, owner: &str) -> Failure {
-    Failure::new(
-        Reason::Conflict,
-        format!(
-            "the history of set {set} in this database belongs to MigrationSet {owner}: delete that one, give this one another \
-             spec.history.set, or take the history over with spec.history.takeOver: {owner}"
-        ),
     )
 }

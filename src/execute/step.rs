@@ -65,7 +65,7 @@ pub(super) async fn amend(
 ) -> Result<(), Failure> {
     let writer = claim.writer(work, None, next_batch(history));
     let session = &work.desired.session;
-    let known: HashMap<&Version, &Recorded> = history.migrations.iter().map(|row| (&row.version, row)).collect();
+    let known = history.by_version();
     let mut sql = "BEGIN;".to_owned();
     for amendment in &assessment.amendments {
         match amendment {
@@ -128,7 +128,7 @@ async fn jobs<'a>(
     assessment: &Assessment,
 ) -> Result<Vec<Job<'a>>, Failure> {
     let Plan { steps } = &assessment.plan;
-    let known: HashMap<&Version, &Recorded> = history.migrations.iter().map(|row| (&row.version, row)).collect();
+    let known = history.by_version();
     let session = &work.desired.session;
     let mut stored = HashMap::new();
     let downs: Vec<&str> =
@@ -205,7 +205,7 @@ pub(super) async fn run_plan(
     let writer = claim.writer(work, Some(plan.digest().to_string()), next_batch(history));
     let single = work.desired.policy.transaction == TransactionScope::Single;
     let mut committed = applied.len();
-    let known: HashMap<&Version, &Recorded> = history.migrations.iter().map(|row| (&row.version, row)).collect();
+    let known = history.by_version();
     for (index, job) in jobs.iter().enumerate() {
         if *stop.borrow() != Stop::No && (!single || index == 0) {
             return Ended::Stopped;

@@ -4,6 +4,7 @@ use std::{borrow::Cow, fmt::Write as _};
 
 use super::{
     Amendment, Assessment, ChecksumDrift, FailedRun, Finding, Ground,
+    target::Wanted,
     words::{self, drift_message, list},
 };
 use crate::core::{
@@ -27,7 +28,12 @@ pub(super) enum Standing {
 }
 
 /// Judges one migration of the source, adding drift, amendments and findings on the way.
-pub(super) fn judge(ground: &Ground<'_>, migration: &Migration, assessment: &mut Assessment) -> Standing {
+pub(super) fn judge(
+    ground: &Ground<'_>,
+    wanted: &Wanted<'_>,
+    migration: &Migration,
+    assessment: &mut Assessment,
+) -> Standing {
     let stood_for = ground.stood_for.contains(&migration.version);
     let Some(row) = ground.row(&migration.version) else {
         return if stood_for { Standing::Applied } else { Standing::Pending };
@@ -39,7 +45,7 @@ pub(super) fn judge(ground: &Ground<'_>, migration: &Migration, assessment: &mut
         }
         State::RolledBack if stood_for => Standing::Applied,
         State::RolledBack => Standing::Pending,
-        State::Failed | State::Interrupted => judge_failed(ground, row, Some(migration), assessment),
+        State::Failed | State::Interrupted => judge_failed(ground, wanted, row, Some(migration), assessment),
     }
 }
 
@@ -77,6 +83,7 @@ fn section<'a>(ground: &Ground<'a>, row: &Recorded, file: Option<&'a Migration>)
 /// A run that failed or was interrupted: what holds the set up, unless something has changed or a person has decided.
 fn judge_failed(
     ground: &Ground<'_>,
+    wanted: &Wanted<'_>,
     row: &Recorded,
     file: Option<&Migration>,
     assessment: &mut Assessment,
@@ -105,7 +112,7 @@ fn judge_failed(
         (TransactionMode::Transactional, RunOutcome::Failed | RunOutcome::Interrupted | RunOutcome::Running) => {
             // It was rolled back whole: without its file there is nothing left of it, and where it isn't wanted, nothing
             // to be said.
-            let Some(section) = section.filter(|_| super::target::wants(ground, row)) else { return held };
+            let Some(section) = section.filter(|_| wanted.wants(ground, row)) else { return held };
             if row.run.inputs != job::inputs(row.run.direction, &section.checksum, mode, &desired.session)
                 || row.run.resolution == Some(Action::Retry)
             {
@@ -153,12 +160,17 @@ fn judge_failed(
 }
 
 /// A migration of the history that has no file.
-pub(super) fn judge_without_file(ground: &Ground<'_>, row: &Recorded, assessment: &mut Assessment) -> Standing {
+pub(super) fn judge_without_file(
+    ground: &Ground<'_>,
+    wanted: &Wanted<'_>,
+    row: &Recorded,
+    assessment: &mut Assessment,
+) -> Standing {
     if !matches!(row.state, State::Failed | State::Interrupted) || row.mode == TransactionMode::Transactional {
         return Standing::Pending;
     }
     // What a way up did whose file isn't there is proven by nobody: a person knows. A way down is in the history.
-    judge_failed(ground, row, None, assessment)
+    judge_failed(ground, wanted, row, None, assessment)
 }
 
 pub(super) fn find_drift(ground: &Ground<'_>, assessment: &mut Assessment) {

@@ -44,6 +44,13 @@ impl Wanted<'_> {
         }
     }
 
+    /// Whether a migration that was refused would run again: if not, there is nothing to say about it.
+    pub fn wants(&self, ground: &Ground<'_>, row: &Recorded) -> bool {
+        row.run.direction == Direction::Down
+            || matches!(self, Self::Unknown)
+            || ground.dir.position(&row.version).is_some_and(|position| self.has(position))
+    }
+
     /// Whether an applied migration is to go; `position` is its place in the source's order, if it has one.
     pub fn undoes(&self, row: &Recorded, position: Option<usize>) -> bool {
         match self {
@@ -57,15 +64,6 @@ impl Wanted<'_> {
             Self::Steps { down, .. } => down.contains(&row.version),
         }
     }
-}
-
-/// Whether a migration that was refused would run again by the target: if not, there is nothing to say about it.
-pub(super) fn wants(ground: &Ground<'_>, row: &Recorded) -> bool {
-    if row.run.direction == Direction::Down {
-        return true;
-    }
-    let Ok(wanted) = resolve(ground) else { return true };
-    ground.dir.position(&row.version).is_some_and(|position| wanted.has(position))
 }
 
 /// What the target asks for; a finding if nobody knows.
