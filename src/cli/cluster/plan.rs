@@ -1,5 +1,7 @@
 //! `kubectl dunlin plan`: what is to run next, as the operator planned it.
 
+use std::fmt::Write;
+
 use serde_json::json;
 
 use super::super::CliError;
@@ -36,10 +38,11 @@ pub(super) fn in_words(plan: &PlanStatus) -> String {
     let mut words = table(vec!["VERSION", "NAME", "DIRECTION", "TRANSACTIONAL"], &rows);
     let shown = i64::try_from(plan.steps.len()).unwrap_or(i64::MAX);
     if plan.count > shown {
-        words.push_str(&format!("and {} more, which the digest covers too\n", plan.count - shown));
+        // Writing to a String can't fail.
+        let _ = writeln!(words, "and {} more, which the digest covers too", plan.count - shown);
     }
     if let Some(digest) = &plan.digest {
-        words.push_str(&format!("plan {digest}\n"));
+        let _ = writeln!(words, "plan {digest}");
     }
     words
 }

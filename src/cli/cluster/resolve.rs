@@ -62,14 +62,14 @@ fn fits(set: &MigrationSet, run: i64, decision: Decision) -> Result<(), ClusterE
     };
     let unfit = |why| Err(ClusterError::UnfitDecision { name, run, why });
     match (why, decision) {
-        (Decidable::Drift, Decision::AcceptChecksum) => Ok(()),
-        (Decidable::Drift, _) => {
+        (Decidable::Drift, Decision::Retry | Decision::Resume | Decision::MarkApplied | Decision::MarkRolledBack) => {
             unfit("was applied, and its file edited since: put the applied text back, or decide accept-checksum")
         }
         (Decidable::Failure | Decidable::Offered, Decision::AcceptChecksum) => {
             unfit("has no edited file to accept: the message of Ready names what can be decided")
         }
-        (
+        (Decidable::Drift, Decision::AcceptChecksum)
+        | (
             Decidable::Failure | Decidable::Offered,
             Decision::Retry | Decision::Resume | Decision::MarkApplied | Decision::MarkRolledBack,
         ) => Ok(()),

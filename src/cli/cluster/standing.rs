@@ -96,7 +96,7 @@ mod tests {
 
     use super::*;
 
-    fn set(annotation: Option<&str>, status: Value) -> MigrationSet {
+    fn set(annotation: Option<&str>, status: &Value) -> MigrationSet {
         let mut object = json!({
             "apiVersion": "dunlin.dev/v1alpha1", "kind": "MigrationSet", "metadata": {"name": "shop", "generation": 3},
             "spec": {"database": {"secretRef": {"name": "db"}}, "source": {"configMaps": [{"name": "sql"}]}},
@@ -118,11 +118,11 @@ mod tests {
     #[test]
     fn what_holds_for_an_older_spec_does_not_hold() {
         for (observed, of_condition, expected) in [(3, 3, true), (2, 3, false), (3, 2, false), (-1, -1, false)] {
-            let set =
-                set(None, json!({"observedGeneration": observed, "conditions": [ready("True", "", of_condition)]}));
+            let status = json!({"observedGeneration": observed, "conditions": [ready("True", "", of_condition)]});
+            let set = set(None, &status);
             assert_eq!(holds(&set, ConditionType::Ready), expected, "{observed} {of_condition}");
         }
-        let set = set(None, json!({"observedGeneration": 3, "conditions": [ready("False", "", 3)]}));
+        let set = set(None, &json!({"observedGeneration": 3, "conditions": [ready("False", "", 3)]}));
         assert!(!holds(&set, ConditionType::Ready) && !holds(&set, ConditionType::Stalled));
     }
 
@@ -135,10 +135,10 @@ mod tests {
             "conditions": [ready("False", message, 3)],
         });
         let expected = [(7, Decidable::Failure), (3, Decidable::Drift), (12, Decidable::Offered)];
-        assert_eq!(decidable(&set(None, status)), expected);
-        assert_eq!(decidable(&set(None, json!({}))), []);
+        assert_eq!(decidable(&set(None, &status)), expected);
+        assert_eq!(decidable(&set(None, &json!({}))), []);
         let nothing = json!({"conditions": [ready("False", "dunlin.dev/resolve=<run>=<action>", 3)]});
-        assert_eq!(decidable(&set(None, nothing)), []);
+        assert_eq!(decidable(&set(None, &nothing)), []);
     }
 
     #[test]
@@ -151,7 +151,7 @@ mod tests {
             (Some("nonsense"), 7, None),
             (None, 7, None),
         ] {
-            assert_eq!(unheard(&set(annotation, status.clone()), run), expected, "{annotation:?} {run}");
+            assert_eq!(unheard(&set(annotation, &status), run), expected, "{annotation:?} {run}");
         }
     }
 }

@@ -209,7 +209,8 @@ fn whole(is_one: bool, mut values: Vec<Value>) -> Value {
 }
 
 fn names(values: &[Value]) -> String {
-    values.iter().map(|value| format!("{}\n", full_name(&cell(&value["metadata"]["name"])))).collect()
+    let names: Vec<String> = values.iter().map(|value| full_name(&cell(&value["metadata"]["name"]))).collect();
+    names.join("\n") + "\n"
 }
 
 fn each(values: &[Value], format: DocumentFormat, before: &str) -> Result<String, CliError> {

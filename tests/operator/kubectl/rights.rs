@@ -69,10 +69,10 @@ async fn allow(shop: &Shop, user: &str, rights: &Rights) {
             namespace: None,
         }]),
     };
-    let roles: Api<Role> = Api::namespaced(shop.client.clone(), &shop.namespace);
-    let bindings: Api<RoleBinding> = Api::namespaced(shop.client.clone(), &shop.namespace);
-    roles.create(&PostParams::default(), &role).await.expect("a role is made");
-    bindings.create(&PostParams::default(), &binding).await.expect("it is bound");
+    let role_api: Api<Role> = Api::namespaced(shop.client.clone(), &shop.namespace);
+    let binding_api: Api<RoleBinding> = Api::namespaced(shop.client.clone(), &shop.namespace);
+    role_api.create(&PostParams::default(), &role).await.expect("a role is made");
+    binding_api.create(&PostParams::default(), &binding).await.expect("it is bound");
 }
 
 /// Sets in the states that the verbs work on: `shop` and `picked` are Ready, `back` can go back, `waits` waits for
