@@ -151,6 +151,7 @@ fn by_the_name_of_the_plugin_it_says_what_a_person_types() {
     assert_eq!(run(&plugin, &["version"], &[]).stdout, dunlin(&["version"]).stdout);
 }
 
+/// Q04: one binary, also as kubectl-dunlin.
 #[test]
 fn the_plugin_has_the_verbs_of_the_cluster_and_those_alone() {
     let (_folder, plugin) = plugin();

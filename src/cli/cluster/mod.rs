@@ -39,7 +39,7 @@ pub(super) fn run(cli: ClusterCli) -> Result<Exit, CliError> {
         tokio::select! {
             ended = dispatch(&command, &access) => ended,
             Ok(()) = tokio::signal::ctrl_c() => {
-                eprintln!("kubectl dunlin: stopped; what the cluster was already asked for stands");
+                eprintln!("\nkubectl dunlin: stopped; what the cluster was already asked for stands");
                 Ok(Exit::Stopped)
             }
         }

@@ -30,6 +30,7 @@ fn managers_of(set: &MigrationSet, field: &str) -> Vec<String> {
     entries.filter_map(|entry| entry.manager.clone()).collect()
 }
 
+/// M36: who approved it stands in the history.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_is_approved_as_it_is_shown() {
     let shop = Shop::open().await;
@@ -59,6 +60,7 @@ async fn a_plan_is_approved_as_it_is_shown() {
     shop.close().await;
 }
 
+/// M21: what failed is decided by a person.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_failed_is_run_again_and_what_was_done_by_hand_is_not() {
     let shop = Shop::open().await;
@@ -143,6 +145,7 @@ async fn a_set_is_suspended_and_goes_on() {
     shop.close().await;
 }
 
+/// H04, H11: by version and by batch.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollback_is_shown_and_asked_for_and_done() {
     let shop = Shop::open().await;

@@ -80,6 +80,7 @@ async fn what_is_absent_is_told_as_kubectl_tells_it() {
     shop.close().await;
 }
 
+/// Q76: a status is watched.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_prints_each_change_until_it_is_stopped() {
     let mut shop = Shop::closed().await;
@@ -100,6 +101,10 @@ async fn a_watch_prints_each_change_until_it_is_stopped() {
     watch.interrupt();
     let ended = watch.end();
     assert_eq!(ended.code, Some(130), "{ended:?}");
+    let mut names = plugin.start(&["status", "-w", "-o", "name"]);
+    assert_eq!(names.line(), "migrationset.dunlin.dev/shop");
+    names.interrupt();
+    names.end();
     shop.close().await;
 }
 
@@ -207,6 +212,7 @@ async fn a_cluster_without_the_resource_is_told_how_to_get_it() {
     assert_eq!(finding(&checks, "its CustomResourceDefinition is this program's")["ok"], "False");
 }
 
+/// Q69: cluster, context and namespace are chosen by kubectl's flags.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_reached_or_does_not_exist_is_told_apart() {
     install_crd();
