@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use super::local::{apply, files, plan, resolve, rollback, status};
 use super::output::OutputFormat;
@@ -150,22 +150,29 @@ impl Program {
         }
     }
 
-    /// Reads a command line, its first word included.
+    /// Reads a command line of `dunlin`, its first word included.
     ///
     /// # Errors
     /// clap's error, which prints itself; help that was asked for comes this way too.
     pub fn parse(self, argv: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli, clap::Error> {
-        let mut command = Cli::command().name("dunlin").bin_name(self.typed()).display_name(self.typed());
-        if self == Self::KubectlPlugin {
-            command = command.mut_subcommand("operator", |operator| operator.hide(true));
-        }
+        self.parse_as(argv)
+    }
+
+    /// Reads a command line of any shape, as [`parse`](Self::parse) does.
+    ///
+    /// # Errors
+    /// As of [`parse`](Self::parse).
+    pub fn parse_as<P: Parser>(self, argv: impl IntoIterator<Item = std::ffi::OsString>) -> Result<P, clap::Error> {
+        let mut command = P::command().name("dunlin").bin_name(self.typed()).display_name(self.typed());
         let mut matches = command.clone().try_get_matches_from(argv)?;
-        Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+        P::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]

@@ -3,6 +3,7 @@
 //! It decides nothing that the core could decide, and turns every outcome into an exit code in [`exit`].
 
 pub mod args;
+pub mod cluster;
 mod crd;
 mod docs;
 pub mod exit;
@@ -37,12 +38,15 @@ pub enum CliError {
     /// What was to be printed couldn't be put into words.
     #[error("can't print the answer, which is a defect of Dunlin: please report it")]
     Encode(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The runtime of the operator couldn't be started.
-    #[error("can't start the operator's threads: check the limits of this process")]
+    /// The runtime couldn't be started.
+    #[error("can't start the program's threads: check the limits of this process")]
     Runtime(#[source] std::io::Error),
     /// A command on a folder and a database.
     #[error(transparent)]
     Local(Box<local::error::LocalError>),
+    /// A verb of `kubectl dunlin` didn't do what it was asked to.
+    #[error(transparent)]
+    Cluster(#[from] cluster::ClusterError),
     /// The operator ended with an error.
     #[error(transparent)]
     Operator(#[from] crate::controller::Error),
@@ -53,6 +57,7 @@ impl CliError {
         match self {
             Self::NotSupportedYet { .. } | Self::Telemetry(_) => Exit::Usage,
             Self::Local(error) => error.exit(),
+            Self::Cluster(error) => error.exit(),
             Self::Output(_) | Self::Encode(_) | Self::Runtime(_) | Self::Operator(_) => Exit::Error,
         }
     }
@@ -63,20 +68,24 @@ impl CliError {
 pub fn run(argv: impl IntoIterator<Item = OsString>) -> Exit {
     let argv: Vec<OsString> = argv.into_iter().collect();
     let program = Program::named(argv.first().map_or_else(|| "dunlin".as_ref(), OsString::as_os_str));
-    let cli = match program.parse(argv) {
-        Ok(cli) => cli,
+    let ended = match program {
+        Program::Dunlin => program.parse(argv).map(dispatch),
+        Program::KubectlPlugin => program.parse_as(argv).map(cluster::run),
+    };
+    match ended {
+        Ok(Ok(exit)) => exit,
+        Ok(Err(error)) => {
+            match &error {
+                CliError::Cluster(error) if error.is_kubectls() => eprintln!("{error}"),
+                error => eprintln!("{}: {}", program.typed(), with_causes(error)),
+            }
+            error.exit()
+        }
         Err(error) => {
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
             // Whoever closed stdout or stderr doesn't want to read it.
             let _ = error.print();
-            return exit;
-        }
-    };
-    match dispatch(cli) {
-        Ok(exit) => exit,
-        Err(error) => {
-            eprintln!("{}: {}", program.typed(), with_causes(&error));
-            error.exit()
+            exit
         }
     }
 }

@@ -154,6 +154,41 @@ fn by_the_name_of_the_plugin_it_says_what_a_person_types() {
     assert_eq!(run(&plugin, &["version"], &[]).stdout, dunlin(&["version"]).stdout);
 }
 
+/// Q04: one binary, also as kubectl-dunlin.
+#[test]
+fn the_plugin_has_the_verbs_of_the_cluster_and_those_alone() {
+    let (_folder, plugin) = plugin();
+    let help = run(&plugin, &["--help"], &[]).stdout;
+    let commands =
+        help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a list of commands");
+    let verbs: Vec<&str> = commands
+        .lines()
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|verb| !verb.is_empty())
+        .collect();
+    let expected = [
+        "status",
+        "plan",
+        "history",
+        "approve",
+        "resolve",
+        "retry",
+        "reconcile",
+        "suspend",
+        "resume",
+        "rollback",
+        "wait",
+        "check",
+        "report",
+        "version",
+    ];
+    assert_eq!(verbs, expected);
+    for elsewhere in ["operator", "crd"] {
+        assert_eq!(run(&plugin, &[elsewhere], &[]).code, Some(2), "{elsewhere}");
+    }
+    assert_eq!(dunlin(&["approve", "shop"]).code, Some(2));
+}
+
 #[test]
 fn a_log_level_that_is_none_is_refused_with_where_it_was_said() {
     let ran = dunlin(&["version", "--log-level", "dunlin=loud"]);

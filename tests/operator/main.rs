@@ -18,6 +18,7 @@ mod full;
 mod git;
 mod going;
 mod install;
+mod kubectl;
 mod liar;
 mod line;
 mod outage;

@@ -1,0 +1,75 @@
+//! `kubectl dunlin`: verbs for MigrationSets in a cluster, one file a verb.
+//!
+//! They read what the operator has written and write what a person decides, and do nothing that `kubectl get`, `annotate`
+//! and `patch` couldn't; no verb touches a database or reads a Secret.
+
+mod access;
+mod approve;
+pub mod args;
+mod check;
+mod confirm;
+mod error;
+mod follow;
+mod history;
+pub mod output;
+mod plan;
+mod reconcile;
+mod redact;
+mod report;
+mod resolve;
+mod rights;
+mod rollback;
+mod standing;
+mod status;
+mod suspend;
+mod wait;
+
+use args::{AccessArgs, ClusterCli, ClusterCommand};
+pub use error::ClusterError;
+
+use super::{CliError, args::LogArgs, exit::Exit, version};
+use access::Cluster;
+
+/// Runs a verb, until it ends or Ctrl-C ends it.
+pub(super) fn run(cli: ClusterCli) -> Result<Exit, CliError> {
+    let ClusterCli { command, access, log: LogArgs { log_level, log_format } } = cli;
+    crate::telemetry::init(log_level.as_deref(), log_format)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = dispatch(&command, &access) => ended,
+            Ok(()) = tokio::signal::ctrl_c() => {
+                eprintln!("\nkubectl dunlin: stopped; what the cluster was already asked for stands");
+                Ok(Exit::Stopped)
+            }
+        }
+    });
+    // A question that nobody answers holds a thread, which isn't waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn dispatch(command: &ClusterCommand, access: &AccessArgs) -> Result<Exit, CliError> {
+    if let ClusterCommand::Version(args) = command {
+        version::run(args)?;
+        return Ok(Exit::Done);
+    }
+    let cluster = Cluster::access(access).await?;
+    match command {
+        ClusterCommand::Status(args) => status::run(&cluster, args).await?,
+        ClusterCommand::Plan(args) => plan::run(&cluster, args).await?,
+        ClusterCommand::History(args) => history::run(&cluster, args).await?,
+        ClusterCommand::Approve(args) => approve::run(&cluster, args).await?,
+        ClusterCommand::Resolve(args) => resolve::run(&cluster, args).await?,
+        ClusterCommand::Retry(args) => resolve::retry(&cluster, args).await?,
+        ClusterCommand::Reconcile(args) => reconcile::run(&cluster, args).await?,
+        ClusterCommand::Suspend(args) => suspend::suspend(&cluster, args).await?,
+        ClusterCommand::Resume(args) => suspend::resume(&cluster, args).await?,
+        ClusterCommand::Rollback(args) => rollback::run(&cluster, args).await?,
+        ClusterCommand::Wait(args) => wait::run(&cluster, args).await?,
+        ClusterCommand::Check(args) => return check::run(&cluster, args).await,
+        ClusterCommand::Report(args) => report::run(&cluster, args).await?,
+        ClusterCommand::Version(_) => {}
+    }
+    Ok(Exit::Done)
+}
