@@ -25,6 +25,9 @@ const LIMIT: Duration = Duration::from_secs(150);
 const A_WHILE: Duration = Duration::from_secs(5);
 /// By how much the process may grow for one hostile server.
 const GROWTH_MIB: u64 = 32;
+/// What is kept of an answer at most. It is there as it arrived and as it is read; and the allocator may still hold the
+/// one before it.
+const ANSWER_MIB: u64 = 12;
 
 const TRANSACTIONAL: &str = "CREATE TABLE hostile_words (a int); SELECT 'größe';";
 const JOURNALED: &str =
@@ -164,5 +167,5 @@ async fn of_endless_large_rows_no_more_is_kept_than_of_one_answer() {
         MOMENTS.into_iter().filter(|moment| moments.contains(&moment.0)).map(|moment| (moment, LARGE)).collect();
     let (wrong, grown) = Box::pin(run(cases, 1)).await;
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(grown < GROWTH_MIB, "{grown} MiB");
+    assert!(grown < 3 * ANSWER_MIB, "{grown} MiB");
 }
