@@ -8,7 +8,7 @@ use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, ResourceExt};
 
-use super::registry::{Happened, Remembered, Seen};
+use super::registry::{Remembered, Seen};
 use crate::{
     api::v1alpha1::Parsed,
     core::{
@@ -44,12 +44,10 @@ pub(super) async fn content(
     client: &Client,
     parsed: &Parsed,
     remembered: &Remembered,
-    happened: Happened,
     reread: Seen,
 ) -> Result<Arc<Snapshot>, Failure> {
     let format = parsed.desired.format;
     if let Some(snapshot) = &remembered.snapshot
-        && happened.source == Seen::No
         && reread == Seen::No
         && snapshot.reference == parsed.source
         && snapshot.format == format

@@ -15,7 +15,7 @@ use super::{
     looks::Expected,
     observe::{self, Short},
     perform::{Progress, perform},
-    registry::{Happened, PastLook, Remembered, Seen},
+    registry::{PastLook, Remembered, Seen},
     status::{Outcome, StatusError, StatusWriter, ready},
     summarize::{Summary, agree_on_times, summarize},
     tokens::Tokens,
@@ -47,7 +47,6 @@ pub(super) struct Line<'a> {
     tokens: Tokens,
     generation: i64,
     remembered: Remembered,
-    happened: Happened,
     /// Looks in a row that found a status which somebody else had written, this one included.
     mended: u32,
     writer: StatusWriter,
@@ -74,14 +73,13 @@ struct Conclusion {
 }
 
 impl<'a> Line<'a> {
-    /// A line that begins with what is remembered, and with what has happened since.
+    /// A line that begins with what is remembered.
     pub fn new(
         context: &'a Context,
         set: &'a MigrationSet,
         name: Owner,
         uid: String,
         mut remembered: Remembered,
-        happened: Happened,
     ) -> Self {
         let generation = set.metadata.generation.unwrap_or_default();
         let before = remembered.look.as_ref().map_or(0, |look| look.mended);
@@ -103,7 +101,6 @@ impl<'a> Line<'a> {
             name,
             uid,
             remembered,
-            happened,
             mended,
             writer,
             status,
@@ -237,8 +234,7 @@ impl<'a> Line<'a> {
     async fn read_content(&mut self, parsed: &Parsed) -> Result<Arc<Snapshot>, Failure> {
         let asked = self.remembered.look.as_ref().is_some_and(|look| self.tokens.ask_again(&look.tokens));
         let reread = if asked { Seen::Yes } else { Seen::No };
-        let snapshot =
-            dereference::content(&self.context.client, parsed, &self.remembered, self.happened, reread).await?;
+        let snapshot = dereference::content(&self.context.client, parsed, &self.remembered, reread).await?;
         self.snapshot = Some(Arc::clone(&snapshot));
         // Known at once, so that an event of what has just been read is no news.
         let read = Arc::clone(&snapshot);

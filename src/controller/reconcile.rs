@@ -38,7 +38,7 @@ pub(super) async fn reconcile(set: Arc<MigrationSet>, context: Arc<Context>) -> 
         }
         Due::Look => {}
     }
-    let line = Line::new(&context, &set, name.clone(), uid.clone(), remembered, happened);
+    let line = Line::new(&context, &set, name.clone(), uid.clone(), remembered);
     let result = Box::pin(line.run()).await;
     if result.is_err() {
         context.registry.give_back(&name, &uid, happened);

@@ -214,11 +214,18 @@ impl Registry {
             || inner.index.by_selector(&map.namespace, &BTreeMap::new()).next().is_some()
     }
 
-    /// A reconcile begins: what is remembered, and what has happened, which is taken away with it.
+    /// A reconcile begins: what is remembered, and what has happened, which is taken away with it. Content that is known to
+    /// be another by now isn't remembered any more: a look that ends before it reads it leaves it to the next one.
     pub fn begin(&self, name: &Owner, uid: &str) -> (Remembered, Happened) {
         let mut inner = self.lock();
         match inner.entries.get_mut(name) {
-            Some(entry) if entry.uid == uid => (entry.remembered.clone(), std::mem::take(&mut entry.happened)),
+            Some(entry) if entry.uid == uid => {
+                let happened = std::mem::take(&mut entry.happened);
+                if happened.source == Seen::Yes {
+                    entry.remembered.snapshot = None;
+                }
+                (entry.remembered.clone(), happened)
+            }
             Some(_) | None => (Remembered::default(), Happened::default()),
         }
     }

@@ -100,6 +100,16 @@ fn a_selector_is_concerned_by_what_comes_changes_and_goes() {
     }
 }
 
+/// A set that was suspended then, or whose ConfigMap couldn't be read, would go on with the content of before.
+#[test]
+fn content_that_is_known_to_be_another_is_not_remembered() {
+    let registry = registry(&by_name(), &[("sql", "7")]);
+    assert!(registry.begin(&name("shop"), "1").0.snapshot.is_some());
+    registry.config_map(&name("sql"), &BTreeMap::new(), Some(&stamp("8")));
+    assert!(registry.begin(&name("shop"), "1").0.snapshot.is_none());
+    assert!(registry.begin(&name("shop"), "1").0.snapshot.is_none(), "until it is read");
+}
+
 #[test]
 fn a_list_that_lacks_what_was_read_is_news() {
     let registry = registry(&by_name(), &[("sql", "7")]);

@@ -99,6 +99,37 @@ async fn a_pause_takes_effect_between_two_migrations() {
     shop.close().await;
 }
 
+/// Content that changes while nothing of a set is read is read when it goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_during_a_pause_is_applied_after_it() {
+    let shop = Shop::open().await;
+    shop.files("sql", &[USERS]).await;
+    shop.apply(json!({})).await;
+    // Another set with the same files tells when the operator has seen them.
+    shop.apply_as("witness", json!({"target": "none", "history": {"set": "witness"}})).await;
+    shop.until_of("witness", "UpToDate").await;
+    let first = ("002_first.sql", "CREATE TABLE first (a int);\n");
+    let second = ("003_second.sql", "CREATE TABLE second (a int);\n");
+    for (paused, reason, files) in [
+        (json!({"suspend": true}), "Suspended", &[USERS, first][..]),
+        (json!({"variables": [{"name": "a", "value": "b"}]}), "InvalidSpec", &[USERS, first, second]),
+    ] {
+        shop.until("UpToDate").await;
+        shop.apply(paused).await;
+        shop.until(reason).await;
+        shop.files("sql", files).await;
+        shop.until_that("witness", "it has seen the files", |set| {
+            let read = set.status.as_ref().and_then(|status| status.source.as_ref()).map(|source| source.files);
+            read == i64::try_from(files.len()).ok()
+        })
+        .await;
+        shop.apply(json!({})).await;
+        shop.until_that("shop", "the edit is applied", |set| i64::try_from(files.len()) == Ok(applied(set))).await;
+    }
+    assert_eq!(shop.ask("SELECT to_regclass('second')").await, "second");
+    shop.close().await;
+}
+
 /// Deletion takes effect as a pause does, leaves the data alone, and whoever comes next goes on from the history.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_set_leaves_its_data_and_a_new_one_goes_on() {
