@@ -134,7 +134,12 @@ async fn a_failure_says_where_and_is_resolved_by_hand() {
     let project = line(&["001"]).await;
     project.migration("002_b.sql", "-- migrate: no-transaction\nCREATE TABLE b (a int);\nSELECT nothing;\n");
     let failed = project.dunlin(&["apply"]).await;
-    failed.code(5).says(&["002_b.sql:3:8", "42703", "run 2", "dunlin resolve --run 2 --as"]);
+    failed.code(5).says(&[
+        "002_b.sql:3:8",
+        "42703",
+        "run 2",
+        "dunlin resolve --run 2 --as one of retry (from the top)",
+    ]);
     assert_eq!(project.tables().await, "b t_001");
     project.dunlin(&["down"]).await.code(5).says(&["nothing runs until a person decides"]);
     project.dunlin(&["resolve", "--run", "9", "--as", "retry"]).await.code(5).says(&["run 2"]);

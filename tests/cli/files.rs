@@ -36,6 +36,15 @@ async fn migrations_are_made_in_order() {
     project.dunlin(&["apply"]).await.code(0);
 }
 
+/// A migration that nobody has filled in isn't taken for one that does nothing.
+#[tokio::test]
+async fn a_migration_that_was_made_and_not_written_runs_nothing() {
+    let project = line(&["001"]).await;
+    project.dunlin_with(&["create", "later"], &[]).await.code(0);
+    project.dunlin(&["apply"]).await.code(3).says(&["002_later.sql:3:1", "nothing stands behind `-- migrate: up`"]);
+    assert_eq!(project.tables().await, "");
+}
+
 /// H05, P23: a set of numbers goes on in numbers.
 #[tokio::test]
 async fn a_new_migration_is_numbered_as_the_others_are() {

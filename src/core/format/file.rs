@@ -262,7 +262,6 @@ impl<'a> Reader<'a, '_> {
             self.refuse(Location { line: line + 1, column }, message);
         }
         if let Some(location) = up_mark
-            && down.is_none()
             && self.text[up.clone()].trim().is_empty()
         {
             self.refuse(

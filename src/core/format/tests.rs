@@ -195,12 +195,7 @@ fn an_edited_down_section_leaves_the_checksum_of_the_up_section() {
 
 #[test]
 fn an_up_section_of_comments_has_no_statements() {
-    for text in [
-        "-- nothing to do",
-        "-- migrate: up\n-- nothing\n-- migrate: down\nSELECT 1;",
-        "-- migrate: up\n-- migrate: down\n",
-        "/* x */;",
-    ] {
+    for text in ["-- nothing to do", "-- migrate: up\n-- nothing\n-- migrate: down\nSELECT 1;", "/* x */;"] {
         assert_eq!(one(text).up.script.statements, [], "{text}");
     }
     let down = one("-- migrate: up\nSELECT 1;\n-- migrate: down\n-- nothing").down.unwrap();
@@ -208,7 +203,7 @@ fn an_up_section_of_comments_has_no_statements() {
     for text in ["", " \n\t", "\u{feff}\r\n"] {
         assert!(refused(text).contains("001_a.sql (ConfigMap m, key 001_a.sql) is empty"), "{text:?}");
     }
-    for text in ["-- migrate: up", "-- x\n-- migrate: up\n\n"] {
+    for text in ["-- migrate: up", "-- x\n-- migrate: up\n\n", "-- migrate: up\n\n\n-- migrate: down\n\n"] {
         assert!(refused(text).contains(": nothing stands behind `-- migrate: up`"), "{text:?}");
     }
 }

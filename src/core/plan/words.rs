@@ -35,8 +35,12 @@ pub(super) fn field(desired: &Desired, path: &str) -> String {
     }
 }
 
-/// An action as a flag has it.
-fn kebab(action: &str) -> String {
+/// An action as whoever reads it would write it.
+fn spelled(desired: &Desired, action: Action) -> String {
+    let action = format!("{action:?}");
+    if desired.audience == Audience::MigrationSet {
+        return action;
+    }
     let mut text = String::new();
     for letter in action.chars() {
         if letter.is_ascii_uppercase() && !text.is_empty() {
@@ -50,12 +54,12 @@ fn kebab(action: &str) -> String {
 /// How a person decides about the run of a row, in the spec or by the annotation.
 pub(super) fn decide(desired: &Desired, row: &Recorded, action: Action) -> String {
     if desired.audience == Audience::CommandLine {
-        return annotate(desired, row.run.id, &format!("{action:?}"));
+        return annotate(desired, row.run.id, action);
     }
     format!(
         "spec.resolutions {}, or {}",
         entry(row, row.run.id, &format!("{action:?}")),
-        annotate(desired, row.run.id, &format!("{action:?}"))
+        annotate(desired, row.run.id, action)
     )
 }
 
@@ -63,9 +67,10 @@ fn entry(row: &Recorded, run: i64, action: &str) -> String {
     format!("{{version: \"{}\", run: {run}, action: {action}}}", row.version)
 }
 
-fn annotate(desired: &Desired, run: i64, action: &str) -> String {
+fn annotate(desired: &Desired, run: i64, action: Action) -> String {
+    let action = spelled(desired, action);
     if desired.audience == Audience::CommandLine {
-        return format!("dunlin resolve --run {run} --as {}", kebab(action));
+        return format!("dunlin resolve --run {run} --as {action}");
     }
     annotation(desired, "resolve", &format!("{run}={action}"))
 }
@@ -104,11 +109,12 @@ pub(super) fn transactional(row: &Recorded, run: &Run, offered: &[Action], desir
         }
     };
     let by_hand = if offered.contains(&Action::MarkRolledBack) {
-        "; or, where it was undone by hand, with MarkRolledBack in the place of Retry"
+        let [undone, again] = [Action::MarkRolledBack, Action::Retry].map(|action| spelled(desired, action));
+        format!("; or, where it was undone by hand, with {undone} in the place of {again}")
     } else {
-        ""
+        String::new()
     };
-    let command = annotate(desired, run.id, "Retry");
+    let command = annotate(desired, run.id, Action::Retry);
     let again = match desired.audience {
         Audience::MigrationSet => {
             format!("add {} to spec.resolutions to run it again as it is ({command})", entry(row, run.id, "Retry"))
@@ -133,31 +139,32 @@ pub(super) fn ways_out(row: &Recorded, obstacle: Option<&str>, can_run: bool, de
         },
         |error| error.message.clone(),
     );
-    let mut offered = Vec::new();
-    if can_run {
-        offered.push(Action::Retry);
-    }
+    let mut offered = vec![Action::MarkApplied, Action::MarkRolledBack];
     if obstacle.is_none() {
-        offered.push(Action::Resume);
+        offered.insert(0, Action::Resume);
     }
-    offered.extend([Action::MarkApplied, Action::MarkRolledBack]);
+    if can_run {
+        offered.insert(0, Action::Retry);
+    }
     let (applied, rolled_back) = match row.run.direction {
         Direction::Up => ("what is missing was done by hand", "what it did was undone by hand"),
         Direction::Down => ("what it undid was made again by hand: still applied", "what is left was undone by hand"),
     };
     let actions: Vec<String> = offered
         .iter()
-        .map(|action| match action {
-            Action::Retry => "Retry (from the top)".to_owned(),
-            Action::Resume => format!("Resume (from statement {})", row.run.statements_done + 1),
-            Action::MarkApplied => format!("MarkApplied ({applied})"),
-            Action::MarkRolledBack => format!("MarkRolledBack ({rolled_back})"),
-            Action::AcceptChecksum => "AcceptChecksum".to_owned(),
+        .map(|action| {
+            let what = match action {
+                Action::Retry => "from the top".to_owned(),
+                Action::Resume => format!("from statement {}", row.run.statements_done + 1),
+                Action::MarkApplied => applied.to_owned(),
+                Action::MarkRolledBack => rolled_back.to_owned(),
+                Action::AcceptChecksum => "as the file is".to_owned(),
+            };
+            format!("{} ({what})", spelled(desired, *action))
         })
         .collect();
     let no_resume = obstacle.map_or_else(String::new, |why| format!(" Resume is not possible: {why}."));
-    let first = offered.first().map_or_else(String::new, |action| format!("{action:?}"));
-    let command = annotate(desired, row.run.id, &first);
+    let command = annotate(desired, row.run.id, offered[0]);
     let decide = match desired.audience {
         Audience::MigrationSet => format!("add {} to spec.resolutions with one of", entry(row, row.run.id, "…")),
         Audience::CommandLine => format!("dunlin resolve --run {} --as one of", row.run.id),
