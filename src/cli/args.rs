@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use super::local::{apply, files, plan, resolve, rollback, status};
+use super::local::{apply, baseline, config, files, history, plan, resolve, rollback, sql, status};
 use super::output::OutputFormat;
 use crate::api::v1alpha1::parse_duration;
 use crate::telemetry::LogFormat;
@@ -70,6 +70,15 @@ pub enum Command {
     Merge(files::MergeArgs),
     /// Decide about a migration that failed, was cut off or was edited.
     Resolve(resolve::ResolveArgs),
+    /// Record everything up to a version as applied, without running it: for a database that has it already, and no history.
+    #[command(visible_alias = "stamp")]
+    Baseline(baseline::BaselineArgs),
+    /// List what was run: who did what, when, for how long, and how it ended; the newest last.
+    History(history::HistoryArgs),
+    /// Print the SQL of a range of files, byte for byte, without a database.
+    Sql(sql::SqlArgs),
+    /// Print the settings as they count, each with the place that it comes from.
+    Config(config::ConfigArgs),
     /// Print the version of this program and of the API that it speaks.
     Version(VersionArgs),
 }
@@ -85,6 +94,18 @@ pub struct LogArgs {
     /// How to log: text for people, json for one object a line with times as in RFC 3339.
     #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
+
+    /// The same as --log-format json.
+    #[arg(long, global = true, conflicts_with = "log_format")]
+    pub json_log: bool,
+}
+
+impl LogArgs {
+    /// How to log, by whichever flag.
+    #[must_use]
+    pub fn format(&self) -> LogFormat {
+        if self.json_log { LogFormat::Json } else { self.log_format }
+    }
 }
 
 /// Settings of the operator.

@@ -12,9 +12,9 @@ mod version;
 
 use std::ffi::OsString;
 
-use args::{Cli, Command, LogArgs, Program};
+use args::{Cli, Command, Program};
 use exit::Exit;
-use local::{apply, block_on, files, plan, resolve, rollback, status, verify};
+use local::{apply, baseline, block_on, config, files, history, plan, resolve, rollback, sql, status, talk, verify};
 
 /// Why a command didn't do what it was asked to. Each says what to try next.
 #[derive(Debug, thiserror::Error)]
@@ -74,15 +74,17 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> Exit {
     match dispatch(cli) {
         Ok(exit) => exit,
         Err(error) => {
-            eprintln!("{}: {}", program.typed(), with_causes(&error));
+            tell(program, &error);
             error.exit()
         }
     }
 }
 
 fn dispatch(cli: Cli) -> Result<Exit, CliError> {
-    let Cli { command, log: LogArgs { log_level, log_format } } = cli;
-    crate::telemetry::init(log_level.as_deref(), log_format)?;
+    let Cli { command, log } = cli;
+    let format = log.format();
+    talk::init(format);
+    crate::telemetry::init(log.log_level.as_deref(), format)?;
     match command {
         Command::Init(args) => return Ok(files::init(&args)?),
         Command::Create(args) => return files::create(&args),
@@ -99,11 +101,27 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Heads(args) => return files::heads(&args),
         Command::Merge(args) => return files::merge(&args),
         Command::Resolve(args) => return block_on(resolve::resolve(args)),
+        Command::Baseline(args) => return block_on(baseline::baseline(args)),
+        Command::History(args) => return block_on(history::history(args)),
+        Command::Sql(args) => return sql::sql(&args),
+        Command::Config(args) => return config::config(&args),
         Command::Operator(args) => operator::run(args)?,
         Command::Crd => crd::run()?,
         Command::Version(args) => version::run(&args)?,
     }
     Ok(Exit::Done)
+}
+
+/// Tells an error on stderr: the last event of a command that didn't do what it was asked to.
+fn tell(program: Program, error: &CliError) {
+    let mut words = with_causes(error);
+    if !talk::is_json() {
+        words = format!("{}: {words}", program.typed());
+    }
+    match error {
+        CliError::Local(error) => error.event(words).say(),
+        _ => talk::say("error", words),
+    }
 }
 
 /// The error and what caused it, each thing said once.

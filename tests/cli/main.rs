@@ -2,7 +2,9 @@
 
 mod apply;
 mod files;
+mod past;
 mod project;
+mod rehearse;
 mod settings;
 #[path = "../support/mod.rs"]
 mod support;

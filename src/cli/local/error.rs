@@ -2,10 +2,16 @@
 
 use std::path::PathBuf;
 
+use super::talk::Event;
 use crate::{
     api::v1alpha1::InvalidSpec,
     cli::{CliError, exit::Exit},
-    core::outcome::Failure,
+    core::{
+        history::History,
+        migration::{Direction, Version},
+        outcome::Failure,
+        plan::{FailedRun, Finding},
+    },
     database::parameters::ParametersError,
     yaml::YamlError,
 };
@@ -53,6 +59,18 @@ pub enum LocalError {
     /// The engine's own word.
     #[error("{}", .0.message)]
     Engine(#[from] Failure),
+    /// The engine's own word on one migration.
+    #[error("{}", .failure.message)]
+    Migration {
+        /// What is wrong.
+        failure: Failure,
+        /// With which migration.
+        version: Version,
+        /// Which way it went.
+        direction: Direction,
+        /// What the server called it.
+        sqlstate: Option<String>,
+    },
     /// A file can't be written.
     #[error("{}: {source}; see to it that it can be written", .path.display())]
     Write {
@@ -83,6 +101,27 @@ impl LocalError {
         Self::Setting { place: place.into(), problem: problem.into() }
     }
 
+    /// What holds a plan up, with the migration that it is about, where it is about one.
+    pub(super) fn held_up(finding: Finding, history: &History) -> Self {
+        let Finding { reason, message, failure: run } = finding;
+        let failure = Failure::new(reason, message);
+        let Some(FailedRun { run, version, error, .. }) = run else { return failure.into() };
+        let mut rows = history.migrations.iter().map(|row| &row.run).chain(history.undoing.iter().map(|(_, run)| run));
+        let direction = rows.find(|row| row.id == run).map_or(Direction::Up, |row| row.direction);
+        Self::Migration { failure, version, direction, sqlstate: error.sqlstate }
+    }
+
+    /// The same, as an event; `words` are its own and its causes'.
+    pub(in crate::cli) fn event(&self, words: String) -> Event {
+        let event = Event::new("error", words);
+        match self {
+            Self::Migration { version, direction, sqlstate, .. } => {
+                event.of(version, *direction).sqlstate(sqlstate.as_deref())
+            }
+            _ => event,
+        }
+    }
+
     /// Its exit code.
     #[must_use]
     pub fn exit(&self) -> Exit {
@@ -93,7 +132,7 @@ impl LocalError {
             | Self::Spec(_)
             | Self::Parameters(_)
             | Self::NoDatabase => Exit::Input,
-            Self::Engine(failure) => failure.reason.into(),
+            Self::Engine(failure) | Self::Migration { failure, .. } => failure.reason.into(),
             Self::Write { .. } => Exit::Error,
             Self::Exists { .. } | Self::Impossible(_) => Exit::Blocked,
             Self::NotConfirmed(_) => Exit::Refused,

@@ -2,18 +2,24 @@
 
 pub mod apply;
 pub mod args;
+pub mod baseline;
+pub mod config;
 mod confirm;
 mod environment;
 pub mod error;
 pub mod files;
+pub mod history;
 mod interpolate;
 pub mod plan;
 mod project;
+mod rehearse;
 pub mod resolve;
 pub mod rollback;
 mod run;
 mod settings;
+pub mod sql;
 pub mod status;
+pub mod talk;
 pub mod verify;
 
 use super::{CliError, exit::Exit};
