@@ -35,8 +35,7 @@ pub struct BaselineArgs {
 /// Records what the database has on the word of whoever types this.
 pub(in crate::cli) async fn baseline(args: BaselineArgs) -> Result<Exit, LocalError> {
     let BaselineArgs { version, run: args } = args;
-    let (wanted, name) =
-        Version::parse_reference(&version).map_err(|why| LocalError::setting("VERSION", why.to_string()))?;
+    let (wanted, name) = Version::parse_reference(&version).map_err(|why| LocalError::setting("VERSION", why))?;
     let mut project = Project::open(&args.project)?;
     let content = project.content()?;
     let parameters = project.parameters()?;

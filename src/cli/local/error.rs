@@ -60,17 +60,8 @@ pub enum LocalError {
     #[error("{}", .0.message)]
     Engine(#[from] Failure),
     /// The engine's own word on one migration.
-    #[error("{}", .failure.message)]
-    Migration {
-        /// What is wrong.
-        failure: Failure,
-        /// With which migration.
-        version: Version,
-        /// Which way it went.
-        direction: Direction,
-        /// What the server called it.
-        sqlstate: Option<String>,
-    },
+    #[error("{}", .0.failure.message)]
+    Migration(Box<MigrationError>),
     /// A file can't be written.
     #[error("{}: {source}; see to it that it can be written", .path.display())]
     Write {
@@ -95,6 +86,19 @@ pub enum LocalError {
     NotConfirmed(String),
 }
 
+/// What is wrong with one migration.
+#[derive(Debug)]
+pub struct MigrationError {
+    /// What is wrong.
+    pub failure: Failure,
+    /// With which migration.
+    pub version: Version,
+    /// Which way it went.
+    pub direction: Direction,
+    /// What the server called it.
+    pub sqlstate: Option<String>,
+}
+
 impl LocalError {
     /// A setting that can't be honoured.
     pub(super) fn setting(place: impl Into<String>, problem: impl Into<String>) -> Self {
@@ -108,16 +112,14 @@ impl LocalError {
         let Some(FailedRun { run, version, error, .. }) = run else { return failure.into() };
         let mut rows = history.migrations.iter().map(|row| &row.run).chain(history.undoing.iter().map(|(_, run)| run));
         let direction = rows.find(|row| row.id == run).map_or(Direction::Up, |row| row.direction);
-        Self::Migration { failure, version, direction, sqlstate: error.sqlstate }
+        MigrationError { failure, version, direction, sqlstate: error.sqlstate }.into()
     }
 
     /// The same, as an event; `words` are its own and its causes'.
     pub(in crate::cli) fn event(&self, words: String) -> Event {
         let event = Event::new("error", words);
         match self {
-            Self::Migration { version, direction, sqlstate, .. } => {
-                event.of(version, *direction).sqlstate(sqlstate.as_deref())
-            }
+            Self::Migration(about) => event.of(&about.version, about.direction).sqlstate(about.sqlstate.as_deref()),
             _ => event,
         }
     }
@@ -132,11 +134,18 @@ impl LocalError {
             | Self::Spec(_)
             | Self::Parameters(_)
             | Self::NoDatabase => Exit::Input,
-            Self::Engine(failure) | Self::Migration { failure, .. } => failure.reason.into(),
+            Self::Engine(failure) => failure.reason.into(),
+            Self::Migration(about) => about.failure.reason.into(),
             Self::Write { .. } => Exit::Error,
             Self::Exists { .. } | Self::Impossible(_) => Exit::Blocked,
             Self::NotConfirmed(_) => Exit::Refused,
         }
+    }
+}
+
+impl From<MigrationError> for LocalError {
+    fn from(error: MigrationError) -> Self {
+        Self::Migration(Box::new(error))
     }
 }
 

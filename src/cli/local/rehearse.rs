@@ -2,7 +2,11 @@
 
 use serde::Serialize;
 
-use super::{error::LocalError, project::Project, talk::Event};
+use super::{
+    error::{LocalError, MigrationError},
+    project::Project,
+    talk::Event,
+};
 use crate::{
     cli::exit::Exit,
     core::{
@@ -125,12 +129,13 @@ pub(super) fn verdict(project: &Project, steps: &[Step], rehearsal: &Rehearsal) 
                 (Reason::MigrationFailed, "It was a rehearsal: everything was rolled back, and nothing was changed")
             };
             let before = format!("{passed} of {} went through before it.", steps.len());
-            Err(LocalError::Migration {
+            Err(MigrationError {
                 failure: Failure::new(reason, format!("{}\n{before} {words}", error.message)),
                 version: step.version.clone(),
                 direction: step.direction,
                 sqlstate: error.sqlstate.clone(),
-            })
+            }
+            .into())
         }
     }
 }

@@ -87,7 +87,7 @@ fn range<'a>(dir: &'a MigrationDir, args: &SqlArgs) -> Result<&'a [Migration], L
 }
 
 fn position(dir: &MigrationDir, flag: &str, text: &str) -> Result<usize, LocalError> {
-    let (version, name) = Version::parse_reference(text).map_err(|why| LocalError::setting(flag, why.to_string()))?;
+    let (version, name) = Version::parse_reference(text).map_err(|why| LocalError::setting(flag, why))?;
     let migrations = dir.migrations();
     let Some(position) = dir.position(&version) else {
         let files = match migrations {

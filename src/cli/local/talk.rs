@@ -19,7 +19,8 @@ static FORMAT: OnceLock<LogFormat> = OnceLock::new();
 #[must_use = "an event is told by say"]
 pub struct Event {
     timestamp: String,
-    event: &'static str,
+    #[serde(rename = "event")]
+    kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     set: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,8 +48,8 @@ pub fn is_json() -> bool {
 
 impl Event {
     /// An event of a name that programs know, and its words for people.
-    pub fn new(event: &'static str, message: impl Into<String>) -> Self {
-        Self { event, message: message.into(), ..Self::default() }
+    pub fn new(kind: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), ..Self::default() }
     }
 
     /// The set that it is about.
