@@ -79,6 +79,8 @@ pub enum Command {
     Sql(sql::SqlArgs),
     /// Print the settings as they count, each with the place that it comes from.
     Config(config::ConfigArgs),
+    /// Print a script with which a shell completes command lines: `source <(dunlin completion bash)`.
+    Completion(CompletionArgs),
     /// Print the version of this program and of the API that it speaks.
     Version(VersionArgs),
 }
@@ -149,6 +151,23 @@ pub struct VersionArgs {
     pub output: OutputFormat,
 }
 
+/// Settings of `completion`.
+#[derive(Debug, Args)]
+pub struct CompletionArgs {
+    /// The shell.
+    #[arg(value_name = "SHELL", value_enum)]
+    pub shell: CompletedShell,
+}
+
+/// A shell that there is a script for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum CompletedShell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
 impl Program {
     /// Tells from `argv[0]` which name the program was called by.
     #[must_use]
@@ -168,15 +187,31 @@ impl Program {
         }
     }
 
+    /// The name of the file that is run.
+    #[must_use]
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Dunlin => "dunlin",
+            Self::KubectlPlugin => "kubectl-dunlin",
+        }
+    }
+
+    /// The command line as this name has it.
+    #[must_use]
+    pub fn command(self) -> clap::Command {
+        let command = Cli::command().name("dunlin").bin_name(self.typed()).display_name(self.typed());
+        match self {
+            Self::Dunlin => command,
+            Self::KubectlPlugin => command.mut_subcommand("operator", |operator| operator.hide(true)),
+        }
+    }
+
     /// Reads a command line, its first word included.
     ///
     /// # Errors
     /// clap's error, which prints itself; help that was asked for comes this way too.
     pub fn parse(self, argv: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli, clap::Error> {
-        let mut command = Cli::command().name("dunlin").bin_name(self.typed()).display_name(self.typed());
-        if self == Self::KubectlPlugin {
-            command = command.mut_subcommand("operator", |operator| operator.hide(true));
-        }
+        let mut command = self.command();
         let mut matches = command.clone().try_get_matches_from(argv)?;
         Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
     }

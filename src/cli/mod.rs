@@ -3,6 +3,7 @@
 //! It decides nothing that the core could decide, and turns every outcome into an exit code in [`exit`].
 
 pub mod args;
+mod completion;
 mod crd;
 pub mod exit;
 pub mod local;
@@ -71,7 +72,7 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> Exit {
             return exit;
         }
     };
-    match dispatch(cli) {
+    match dispatch(program, cli) {
         Ok(exit) => exit,
         Err(error) => {
             tell(program, &error);
@@ -80,7 +81,7 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> Exit {
     }
 }
 
-fn dispatch(cli: Cli) -> Result<Exit, CliError> {
+fn dispatch(program: Program, cli: Cli) -> Result<Exit, CliError> {
     let Cli { command, log } = cli;
     let format = log.format();
     talk::init(format);
@@ -107,6 +108,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Config(args) => return config::config(&args),
         Command::Operator(args) => operator::run(args)?,
         Command::Crd => crd::run()?,
+        Command::Completion(args) => completion::run(program, &args)?,
         Command::Version(args) => version::run(&args)?,
     }
     Ok(Exit::Done)

@@ -187,6 +187,25 @@ async fn a_range_of_files_is_printed_without_a_database() {
     }
 }
 
+/// A script for each shell, which knows the verbs and their flags; by the plugin's name it is the plugin's.
+#[tokio::test]
+async fn shells_complete_command_lines() {
+    let project = Project::new().await;
+    for (shell, says) in [("bash", "complete -F _dunlin"), ("zsh", "#compdef dunlin"), ("fish", "complete -c dunlin")] {
+        let ran = project.dunlin_with(&["completion", shell], &[]).await;
+        for word in [says, "baseline", "lock-timeout", "json-log"] {
+            assert!(ran.code(0).stdout.contains(word), "no {word} for {shell}");
+        }
+    }
+    project.dunlin_with(&["completion", "tcsh"], &[]).await.code(2).says(&["possible values: bash, zsh, fish"]);
+    project.write("script.sh", "source <(dunlin completion bash); COMP_WORDS=(dunlin basel); COMP_CWORD=1; _dunlin dunlin basel dunlin; echo \"${COMPREPLY[@]}\"");
+    let bin = std::path::Path::new(env!("CARGO_BIN_EXE_dunlin")).parent().expect("a folder").display().to_string();
+    let path = format!("{bin}:{}", std::env::var("PATH").unwrap_or_default());
+    let script = project.path("script.sh");
+    let bash = std::process::Command::new("bash").arg(script).env("PATH", path).output().expect("bash runs");
+    assert_eq!(String::from_utf8_lossy(&bash.stdout), "baseline\n", "{}", String::from_utf8_lossy(&bash.stderr));
+}
+
 /// M33: on either side of the verb, one object a line, with the events that people are told.
 #[tokio::test]
 async fn events_are_told_to_programs_as_they_are_to_people() {

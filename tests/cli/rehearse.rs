@@ -126,6 +126,44 @@ async fn a_lock_is_not_waited_for_long() {
     project.dunlin(&["plan", "--execute"]).await.code(0);
 }
 
+/// Ctrl-C ends what is under way on the server, too.
+#[tokio::test]
+async fn a_rehearsal_that_is_stopped_leaves_nothing_behind() {
+    let project = line(&["001"]).await;
+    project.dunlin(&["apply"]).await.code(0);
+    project.migration("002_b.sql", "CREATE TABLE b (a int);\nALTER TABLE t_001 ADD COLUMN b int;\n");
+    let before = catalogs(&project).await;
+    project.ask("BEGIN").await;
+    project.ask("LOCK TABLE t_001").await;
+    let child = std::process::Command::new(env!("CARGO_BIN_EXE_dunlin"))
+        .args(["plan", "--execute", "--lock-timeout", "10m"])
+        .current_dir(project.folder.path())
+        .env("DUNLIN_DATABASE_URL", &project.url)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 't_001'::regclass";
+    let shows = async |expected: &str| {
+        crate::support::eventually(expected, std::time::Duration::from_secs(20), async || {
+            let found = project.ask(waiting).await;
+            if found == expected { Ok(()) } else { Err(found) }
+        })
+        .await;
+    };
+    shows("1").await;
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(killed.is_ok_and(|status| status.success()));
+    let ran = tokio::task::spawn_blocking(move || child.wait_with_output()).await.expect("it is waited for");
+    let ran = ran.expect("it ends");
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert_eq!(ran.status.code(), Some(130), "{said}");
+    assert!(said.contains("stopped: the rehearsal was rolled back"), "{said}");
+    shows("0").await;
+    project.ask("ROLLBACK").await;
+    assert_eq!(catalogs(&project).await, before, "something stayed");
+}
+
 /// The operator's lock and history are left alone: a rehearsal goes on beside a run.
 #[tokio::test]
 async fn a_rehearsal_takes_no_lock_of_ours() {
