@@ -89,7 +89,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct LogArgs {
     /// What to log: error, warn, info, debug or trace, or directives such as `dunlin=debug,kube=warn`.
-    /// `RUST_LOG` says the same; the flag wins.
+    /// `RUST_LOG` says the same; the flag wins. Without either, the operator logs info, and others what they have to tell.
     #[arg(long, global = true, value_name = "LEVEL")]
     pub log_level: Option<String>,
 

@@ -17,6 +17,8 @@ use args::{Cli, Command, Program};
 use exit::Exit;
 use local::{apply, baseline, block_on, config, files, history, plan, resolve, rollback, sql, status, talk, verify};
 
+use crate::telemetry::Logger;
+
 /// Why a command didn't do what it was asked to. Each says what to try next.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
@@ -85,7 +87,8 @@ fn dispatch(program: Program, cli: Cli) -> Result<Exit, CliError> {
     let Cli { command, log } = cli;
     let format = log.format();
     talk::init(format);
-    crate::telemetry::init(log.log_level.as_deref(), format)?;
+    let logger = if matches!(command, Command::Operator(_)) { Logger::Operator } else { Logger::Command };
+    crate::telemetry::init(logger, log.log_level.as_deref(), format)?;
     match command {
         Command::Init(args) => return Ok(files::init(&args)?),
         Command::Create(args) => return files::create(&args),

@@ -86,10 +86,10 @@ async fn files_and_history_are_compared() {
         "{status}"
     );
     let list = project.dunlin(&["list", "-o", "json"]).await.code(0).json();
-    let states: Vec<_> =
+    let listed: Vec<_> =
         list.as_array().expect("a list").iter().map(|row| (row["version"].as_str(), row["state"].as_str())).collect();
     assert_eq!(
-        states,
+        listed,
         [("001", "changed"), ("003", "applied"), ("004", "pending"), ("002", "missing")]
             .map(|(version, state)| (Some(version), Some(state)))
     );

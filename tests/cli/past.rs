@@ -217,6 +217,8 @@ async fn events_are_told_to_programs_as_they_are_to_people() {
         (&"default".into(), &"001".into(), &"up".into(), &"applied 001_t.sql".into())
     );
     assert!(applied["durationMs"].is_i64(), "{applied}");
+    let names: Vec<_> = events(&ran).iter().map(|event| event["event"].clone()).collect();
+    assert_eq!(names, ["running", "applied"], "each event is told once");
     let at = applied["timestamp"].as_str().expect("a time");
     assert!(at.len() == 24 && at.ends_with('Z') && at.as_bytes()[10] == b'T', "{at}");
     project.migration("002_b.sql", "SELECT nothing;\n");
@@ -226,8 +228,8 @@ async fn events_are_told_to_programs_as_they_are_to_people() {
         let ran = project.dunlin(arguments).await;
         let error = events(ran.code(5)).pop().expect("an error");
         assert_eq!(
-            (&error["event"], &error["version"], &error["sqlstate"], &error["direction"]),
-            (&"error".into(), &"002".into(), &"42703".into(), &"up".into()),
+            ["event", "set", "version", "sqlstate", "direction"].map(|field| error[field].as_str()),
+            ["error", "default", "002", "42703", "up"].map(Some),
             "{error}"
         );
         assert!(error["message"].as_str().is_some_and(|words| words.starts_with("002_b.sql:1:8: ")), "{error}");

@@ -131,6 +131,7 @@ pub(super) fn verdict(project: &Project, steps: &[Step], rehearsal: &Rehearsal) 
             let before = format!("{passed} of {} went through before it.", steps.len());
             Err(MigrationError {
                 failure: Failure::new(reason, format!("{}\n{before} {words}", error.message)),
+                set: set.clone(),
                 version: step.version.clone(),
                 direction: step.direction,
                 sqlstate: error.sqlstate.clone(),

@@ -113,7 +113,7 @@ impl Run<'_> {
                 let Some(history) = history else { return Ok(Exit::Done) };
                 let assessment = plan::plan(&self.content.dir, &history, &self.project.desired);
                 match assessment.findings.into_iter().next() {
-                    Some(finding) => Err(LocalError::held_up(finding, &history)),
+                    Some(finding) => Err(LocalError::held_up(finding, &history, &self.project.desired.history.set)),
                     None => Ok(Exit::Done),
                 }
             }
