@@ -4,6 +4,8 @@
 
 mod claim;
 mod describe;
+mod past;
+mod rehearse;
 mod retry;
 mod running;
 mod step;
@@ -33,6 +35,7 @@ use crate::{
 };
 use claim::Claim;
 
+pub use rehearse::{Rehearsal, RehearsalEnd, rehearse};
 pub use running::Running;
 
 /// How long a session that may be lost has for a last look.

@@ -10,8 +10,24 @@ use tracing_subscriber::{
     util::{SubscriberInitExt, TryInitError},
 };
 
-/// Requests that fail are said by whoever made them, with what they were for; kube says them again without.
-const DEFAULT_LEVEL: &str = "info,kube_client::client::builder=off";
+/// Whose log it is, which decides what is in it where nobody says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Logger {
+    /// The log is all that it says.
+    Operator,
+    /// It tells events of its own on stderr, each of them once.
+    Command,
+}
+
+impl Logger {
+    fn default_level(self) -> &'static str {
+        match self {
+            // Requests that fail are said by whoever made them, with what they were for; kube says them again without.
+            Self::Operator => "info,kube_client::client::builder=off",
+            Self::Command => "off",
+        }
+    }
+}
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -44,12 +60,12 @@ pub enum TelemetryError {
     Twice(#[source] TryInitError),
 }
 
-/// Sets up the process's one log. The level given wins over `RUST_LOG`, which wins over `info`.
+/// Sets up the process's one log. The level given wins over `RUST_LOG`, which wins over what the logger has by default.
 ///
 /// # Errors
 /// [`TelemetryError`] for a level that can't be understood, or a second call.
-pub fn init(level: Option<&str>, format: LogFormat) -> Result<(), TelemetryError> {
-    let filter = filter(level, std::env::var(EnvFilter::DEFAULT_ENV).ok())?;
+pub fn init(logger: Logger, level: Option<&str>, format: LogFormat) -> Result<(), TelemetryError> {
+    let filter = filter(logger, level, std::env::var(EnvFilter::DEFAULT_ENV).ok())?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     match format {
         LogFormat::Text => log.with_ansi(stderr().is_terminal()).finish().try_init(),
@@ -60,11 +76,11 @@ pub fn init(level: Option<&str>, format: LogFormat) -> Result<(), TelemetryError
     .map_err(TelemetryError::Twice)
 }
 
-fn filter(flag: Option<&str>, environment: Option<String>) -> Result<EnvFilter, TelemetryError> {
+fn filter(logger: Logger, flag: Option<&str>, environment: Option<String>) -> Result<EnvFilter, TelemetryError> {
     let (origin, text) = match (flag, environment.filter(|text| !text.trim().is_empty())) {
         (Some(text), _) => ("--log-level", text.to_owned()),
         (None, Some(text)) => (EnvFilter::DEFAULT_ENV, text),
-        (None, None) => ("default", DEFAULT_LEVEL.to_owned()),
+        (None, None) => ("default", logger.default_level().to_owned()),
     };
     EnvFilter::builder().parse(&text).map_err(|source| TelemetryError::Level { origin, text, source })
 }
@@ -74,20 +90,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_flag_wins_over_the_environment_which_wins_over_info() {
-        let said = |flag, environment: Option<&str>| {
-            filter(flag, environment.map(str::to_owned)).expect("all of these are levels").to_string()
+    fn the_flag_wins_over_the_environment_which_wins_over_the_default() {
+        let of = |logger, flag, environment: Option<&str>| {
+            filter(logger, flag, environment.map(str::to_owned)).expect("all of these are levels").to_string()
         };
+        let said = |flag, environment| of(Logger::Operator, flag, environment);
         assert_eq!(said(Some("debug"), Some("warn")), "debug");
         assert_eq!(said(None, Some("dunlin=trace")), "dunlin=trace");
         let default = "kube_client::client::builder=off,info";
         assert_eq!(said(None, Some("")), default);
         assert_eq!(said(None, None), default);
+        assert_eq!(of(Logger::Command, None, None), "off");
+        assert_eq!(of(Logger::Command, None, Some("info")), "info");
     }
 
     #[test]
     fn what_is_no_level_is_refused() {
-        let error = filter(Some("dunlin=loud"), None).expect_err("loud is no level").to_string();
+        let error = filter(Logger::Operator, Some("dunlin=loud"), None).expect_err("loud is no level").to_string();
         assert!(error.starts_with("--log-level \"dunlin=loud\" is no log level"), "{error}");
     }
 }

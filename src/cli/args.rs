@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::local::{apply, files, plan, resolve, rollback, status};
+use super::local::{apply, baseline, config, files, history, plan, resolve, rollback, sql, status};
 use super::output::OutputFormat;
 use crate::api::v1alpha1::parse_duration;
 use crate::telemetry::LogFormat;
@@ -70,6 +70,17 @@ pub enum Command {
     Merge(files::MergeArgs),
     /// Decide about a migration that failed, was cut off or was edited.
     Resolve(resolve::ResolveArgs),
+    /// Record everything up to a version as applied, without running it: for a database that has it already, and no history.
+    #[command(visible_alias = "stamp")]
+    Baseline(baseline::BaselineArgs),
+    /// List what was run: who did what, when, for how long, and how it ended; the newest last.
+    History(history::HistoryArgs),
+    /// Print the SQL of a range of files, byte for byte, without a database.
+    Sql(sql::SqlArgs),
+    /// Print the settings as they count, each with the place that it comes from.
+    Config(config::ConfigArgs),
+    /// Print a script with which a shell completes command lines: `source <(dunlin completion bash)`.
+    Completion(CompletionArgs),
     /// Print docs/cli.md: what each command says of itself.
     #[command(hide = true)]
     Docs,
@@ -81,13 +92,25 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct LogArgs {
     /// What to log: error, warn, info, debug or trace, or directives such as `dunlin=debug,kube=warn`.
-    /// `RUST_LOG` says the same; the flag wins.
+    /// `RUST_LOG` says the same; the flag wins. Without either, the operator logs info, and others what they have to tell.
     #[arg(long, global = true, value_name = "LEVEL")]
     pub log_level: Option<String>,
 
     /// How to log: text for people, json for one object a line with times as in RFC 3339.
     #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
+
+    /// The same as --log-format json.
+    #[arg(long, global = true, conflicts_with = "log_format")]
+    pub json_log: bool,
+}
+
+impl LogArgs {
+    /// How to log, by whichever flag.
+    #[must_use]
+    pub fn format(&self) -> LogFormat {
+        if self.json_log { LogFormat::Json } else { self.log_format }
+    }
 }
 
 /// Settings of the operator.
@@ -129,6 +152,23 @@ pub struct VersionArgs {
     /// How to print it.
     #[arg(long, short = 'o', value_name = "FORMAT", value_enum, default_value_t)]
     pub output: OutputFormat,
+}
+
+/// Settings of `completion`.
+#[derive(Debug, Args)]
+pub struct CompletionArgs {
+    /// The shell.
+    #[arg(value_name = "SHELL", value_enum)]
+    pub shell: CompletedShell,
+}
+
+/// A shell that there is a script for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum CompletedShell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 impl Program {

@@ -4,19 +4,23 @@
 
 pub mod args;
 pub mod cluster;
+mod completion;
 mod crd;
 mod docs;
 pub mod exit;
 pub mod local;
 mod operator;
 pub mod output;
+pub mod talk;
 mod version;
 
 use std::ffi::OsString;
 
-use args::{Cli, Command, LogArgs, Program};
+use args::{Cli, Command, Program};
 use exit::Exit;
-use local::{apply, block_on, files, plan, resolve, rollback, status, verify};
+use local::{apply, baseline, block_on, config, files, history, plan, resolve, rollback, sql, status, verify};
+
+use crate::telemetry::Logger;
 
 /// Why a command didn't do what it was asked to. Each says what to try next.
 #[derive(Debug, thiserror::Error)]
@@ -75,10 +79,7 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> Exit {
     match ended {
         Ok(Ok(exit)) => exit,
         Ok(Err(error)) => {
-            match &error {
-                CliError::Cluster(error) if error.is_kubectls() => eprintln!("{error}"),
-                error => eprintln!("{}: {}", program.typed(), with_causes(error)),
-            }
+            tell(program, &error);
             error.exit()
         }
         Err(error) => {
@@ -91,8 +92,11 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> Exit {
 }
 
 fn dispatch(cli: Cli) -> Result<Exit, CliError> {
-    let Cli { command, log: LogArgs { log_level, log_format } } = cli;
-    crate::telemetry::init(log_level.as_deref(), log_format)?;
+    let Cli { command, log } = cli;
+    let format = log.format();
+    talk::init(format);
+    let logger = if matches!(command, Command::Operator(_)) { Logger::Operator } else { Logger::Command };
+    crate::telemetry::init(logger, log.log_level.as_deref(), format)?;
     match command {
         Command::Init(args) => return Ok(files::init(&args)?),
         Command::Create(args) => return files::create(&args),
@@ -109,12 +113,30 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Heads(args) => return files::heads(&args),
         Command::Merge(args) => return files::merge(&args),
         Command::Resolve(args) => return block_on(resolve::resolve(args)),
+        Command::Baseline(args) => return block_on(baseline::baseline(args)),
+        Command::History(args) => return block_on(history::history(args)),
+        Command::Sql(args) => return sql::sql(&args),
+        Command::Config(args) => return config::config(&args),
         Command::Operator(args) => operator::run(args)?,
         Command::Crd => crd::run()?,
         Command::Docs => docs::run()?,
+        Command::Completion(args) => completion::run(&args)?,
         Command::Version(args) => version::run(&args)?,
     }
     Ok(Exit::Done)
+}
+
+/// Tells an error on stderr: the last event of a command that didn't do what it was asked to.
+fn tell(program: Program, error: &CliError) {
+    let mut words = with_causes(error);
+    let is_kubectls = matches!(error, CliError::Cluster(error) if error.is_kubectls());
+    if !talk::is_json() && !is_kubectls {
+        words = format!("{}: {words}", program.typed());
+    }
+    match error {
+        CliError::Local(error) => error.event(words).say(),
+        _ => talk::say("error", words),
+    }
 }
 
 /// The error and what caused it, each thing said once.

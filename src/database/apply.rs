@@ -22,6 +22,8 @@ use crate::{
 /// The server holds all parse trees of a message at once: a larger file goes statement by statement.
 const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 const MESSAGE_STATEMENTS: usize = 5_000;
+/// The savepoint before each section of a rehearsal.
+const REHEARSED: &str = "dunlin_rehearsed";
 
 /// Which ends of its transaction a file makes: all of them, unless the whole plan is one transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +89,25 @@ pub async fn apply(
         whole(client, section, &opening, &closing, &reset).await
     } else {
         piecewise(client, section, &opening, &closing, &reset, begin).await
+    }
+}
+
+/// Runs a section within a transaction that is rolled back in the end, between a savepoint and its release, as it would
+/// run in one of its own; `checks` asks for its deferred constraints at its end, as a COMMIT would.
+pub async fn rehearse(client: &Client, section: &Section, session: &SessionSql, checks: bool) -> Applied {
+    let mut opening = vec![format!("SAVEPOINT {REHEARSED}")];
+    opening.extend(session.file_settings("LOCAL "));
+    let mut closing = Vec::new();
+    if checks {
+        closing.push("SET CONSTRAINTS ALL IMMEDIATE".to_owned());
+    }
+    closing.extend(session.bookkeeping_settings(""));
+    closing.push(format!("RELEASE SAVEPOINT {REHEARSED}"));
+    let reset = session.reset();
+    if goes_whole(section) {
+        whole(client, section, &opening, &closing, &reset).await
+    } else {
+        piecewise(client, section, &opening, &closing, &reset, &|_| {}).await
     }
 }
 

@@ -143,7 +143,7 @@ pub(super) async fn take(session: Session, work: &Work<'_>) -> Result<Claim, Fai
 /// While the watching connection is inside BEGIN, its backend must not be the working connection's, and the working one's
 /// must stay the same: behind a pooler in transaction mode two clients get the same backend, and both hold its lock. The
 /// backends alone tell: a server that is merely slow has two of them. Returns the working one's.
-async fn rule_out_pooler(working: &Client, watching: &Client) -> Result<i32, Failure> {
+pub(super) async fn rule_out_pooler(working: &Client, watching: &Client) -> Result<i32, Failure> {
     const PID: &str = "SELECT pg_catalog.pg_backend_pid()";
     let looking = |error: SqlError| error.into_failure("looking for a pooler", "");
     let pid = |rows: Vec<session::Row>| {

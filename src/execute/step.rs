@@ -15,7 +15,7 @@ use crate::{
         desired::{Action, TransactionScope},
         history::{History, Recorded, Retrying, RunOutcome, State},
         job::{self, ApprovedStep, Job},
-        migration::{Direction, TransactionMode, Version},
+        migration::{Direction, MigrationDir, TransactionMode, Version},
         outcome::{Failure, Reason},
         plan::{Amendment, Assessment, Plan},
     },
@@ -144,7 +144,7 @@ async fn jobs<'a>(
         jobs.push(match (step.direction, work.dir.get(&step.version), row) {
             (Direction::Up, Some(migration), row) => Job::up(migration, row, session),
             (Direction::Down, _, Some(row)) => {
-                let section = down(row, stored.get(row.version.as_str()), work)?;
+                let section = down(row, stored.get(row.version.as_str()), work.dir)?;
                 Job::down(row, section, history, session)
             }
             (Direction::Up | Direction::Down, _, _) => {
@@ -164,10 +164,11 @@ async fn jobs<'a>(
     Ok(jobs)
 }
 
-fn down<'a>(
+/// The way down that the history holds, read and held against its checksum.
+pub(super) fn down<'a>(
     row: &Recorded,
     stored: Option<&String>,
-    work: &Work<'a>,
+    dir: &'a MigrationDir,
 ) -> Result<Cow<'a, crate::core::migration::Section>, Failure> {
     let Recorded { version, name, .. } = row;
     let unreadable = |why: &str| {
@@ -180,7 +181,7 @@ fn down<'a>(
         )
     };
     let stored = stored.ok_or_else(|| unreadable("it isn't there"))?;
-    let section = job::down_section(row, work.dir, stored).map_err(|why| unreadable(&why))?;
+    let section = job::down_section(row, dir, stored).map_err(|why| unreadable(&why))?;
     if row.down_checksum.as_ref() != Some(&section.checksum) {
         return Err(unreadable("it isn't the text of the recorded checksum"));
     }

@@ -3,7 +3,9 @@
 mod apply;
 mod docs;
 mod files;
+mod past;
 mod project;
+mod rehearse;
 mod settings;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,5 +1,6 @@
 //! Following a MigrationSet until something is so: by a watch, without polling.
 
+use crate::cli::talk;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -51,7 +52,7 @@ pub(super) async fn follow<T>(
             match look(&set) {
                 Look::Done(found) => return Ok(found),
                 Look::NotYet(how) if how != at_last => {
-                    eprintln!("{}: {how}", standing::name(&set));
+                    talk::say("note", format!("{}: {how}", standing::name(&set)));
                     at_last = how;
                 }
                 Look::NotYet(_) => {}

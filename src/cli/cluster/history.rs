@@ -1,5 +1,6 @@
 //! `kubectl dunlin history`: the last migrations that were applied.
 
+use crate::cli::talk;
 use serde_json::json;
 
 use super::super::CliError;
@@ -16,14 +17,17 @@ pub(super) async fn run(cluster: &Cluster, args: &ReadArgs) -> Result<(), CliErr
     let set = cluster.set(&args.set.name).await?;
     let recent = set.status.as_ref().map_or(&[][..], |status| &status.recent[..]);
     if recent.is_empty() {
-        eprintln!("{}: nothing was applied, or nobody has looked yet", standing::name(&set));
+        talk::say("note", format!("{}: nothing was applied, or nobody has looked yet", standing::name(&set)));
         return print_either(args.output, &json!([]), String::new);
     }
     let value = serde_json::to_value(recent).map_err(|error| CliError::Encode(error.into()))?;
     print_either(args.output, &value, || in_words(recent))?;
-    eprintln!(
-        "these are the last 10 at most, newest first; all of them stand in the database, in {}.migration",
-        set.spec.history.schema
+    talk::say(
+        "note",
+        format!(
+            "these are the last 10 at most, newest first; all of them stand in the database, in {}.migration",
+            set.spec.history.schema
+        ),
     );
     Ok(())
 }

@@ -27,19 +27,22 @@ mod wait;
 use args::{AccessArgs, ClusterCli, ClusterCommand};
 pub use error::ClusterError;
 
-use super::{CliError, args::LogArgs, exit::Exit, version};
+use super::{CliError, exit::Exit, talk, version};
+use crate::telemetry::Logger;
 use access::Cluster;
 
 /// Runs a verb, until it ends or Ctrl-C ends it.
 pub(super) fn run(cli: ClusterCli) -> Result<Exit, CliError> {
-    let ClusterCli { command, access, log: LogArgs { log_level, log_format } } = cli;
-    crate::telemetry::init(log_level.as_deref(), log_format)?;
+    let ClusterCli { command, access, log } = cli;
+    let format = log.format();
+    talk::init(format);
+    crate::telemetry::init(Logger::Command, log.log_level.as_deref(), format)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = dispatch(&command, &access) => ended,
             Ok(()) = tokio::signal::ctrl_c() => {
-                eprintln!("\nkubectl dunlin: stopped; what the cluster was already asked for stands");
+                talk::say("note", format!("\nkubectl dunlin: stopped; what the cluster was already asked for stands"));
                 Ok(Exit::Stopped)
             }
         }

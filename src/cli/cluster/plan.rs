@@ -1,5 +1,6 @@
 //! `kubectl dunlin plan`: what is to run next, as the operator planned it.
 
+use crate::cli::talk;
 use std::fmt::Write;
 
 use serde_json::json;
@@ -17,7 +18,7 @@ use crate::api::v1alpha1::PlanStatus;
 pub(super) async fn run(cluster: &Cluster, args: &ReadArgs) -> Result<(), CliError> {
     let set = cluster.set(&args.set.name).await?;
     let Some(plan) = set.status.as_ref().and_then(|status| status.plan.as_ref()).filter(|plan| plan.count > 0) else {
-        eprintln!("{} has no plan, its status is {}", standing::name(&set), standing::reason(&set));
+        talk::say("note", format!("{} has no plan, its status is {}", standing::name(&set), standing::reason(&set)));
         return print_either(args.output, &json!({"count": 0, "steps": []}), String::new);
     };
     let value = serde_json::to_value(plan).map_err(|error| CliError::Encode(error.into()))?;

@@ -1,5 +1,6 @@
 //! `kubectl dunlin reconcile`: a look now, and its end awaited.
 
+use crate::cli::talk;
 use kube::ResourceExt;
 
 use super::super::CliError;
@@ -30,7 +31,7 @@ pub(super) async fn run(cluster: &Cluster, args: &ReconcileArgs) -> Result<(), C
         Look::NotYet(standing::in_words(set))
     })
     .await?;
-    eprintln!("{}: {how}", standing::name(&set));
+    talk::say("note", format!("{}: {how}", standing::name(&set)));
     done(&standing::name(&set), "reconciled")
 }
 

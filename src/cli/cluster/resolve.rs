@@ -9,6 +9,7 @@ use super::{
     standing::{self, Decidable},
 };
 use crate::api::v1alpha1::{MigrationSet, RESOLVE_ANNOTATION};
+use crate::cli::talk;
 
 /// Decides about a run, if it is one that waits for it.
 pub(super) async fn run(cluster: &Cluster, args: &ResolveArgs) -> Result<(), CliError> {
@@ -39,7 +40,7 @@ async fn decide(
     decision: Decision,
 ) -> Result<(), ClusterError> {
     if let Some(unheard) = standing::unheard(set, run) {
-        eprintln!("it takes the place of {unheard}, which the operator hasn't acted on");
+        talk::say("note", format!("it takes the place of {unheard}, which the operator hasn't acted on"));
     }
     cluster.annotate(name, RESOLVE_ANNOTATION, &format!("{run}={:?}", decision.action())).await?;
     Ok(())

@@ -1,5 +1,6 @@
 //! `kubectl dunlin rollback`: spec.target, set to an earlier state.
 
+use crate::cli::talk;
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -25,8 +26,8 @@ pub(super) async fn run(cluster: &Cluster, args: &RollbackArgs) -> Result<(), Cl
     if set.spec.target == *to {
         return done(&name, "patched (no change)");
     }
-    eprintln!("{name}: spec.target: {} -> {to}", set.spec.target);
-    eprintln!("{}", better_place(&set));
+    talk::say("note", format!("{name}: spec.target: {} -> {to}", set.spec.target));
+    talk::say("note", format!("{}", better_place(&set)));
     match (yes, can_ask()) {
         (true, _) => {}
         (false, true) => confirm("What was applied after that state is undone, and its rows are gone. Go on?").await?,
@@ -36,7 +37,7 @@ pub(super) async fn run(cluster: &Cluster, args: &RollbackArgs) -> Result<(), Cl
         }
     }
     let patched = cluster.patch(&which.name, &json!({"spec": {"target": to}})).await?;
-    eprintln!("follow it with: kubectl dunlin -n {} wait {}", cluster.namespace, patched.name_any());
+    talk::say("note", format!("follow it with: kubectl dunlin -n {} wait {}", cluster.namespace, patched.name_any()));
     done(&name, "patched")
 }
 

@@ -1,5 +1,6 @@
 //! `kubectl dunlin status`: the columns that the CustomResourceDefinition prints, or the objects.
 
+use crate::cli::talk;
 use std::collections::BTreeMap;
 
 use futures::StreamExt;
@@ -36,8 +37,8 @@ pub(super) async fn run(cluster: &Cluster, args: &StatusArgs) -> Result<(), CliE
     let values = objects.iter().map(shown).collect::<Result<Vec<Value>, CliError>>()?;
     if values.is_empty() && !matches!(output, Some(ListFormat::Json | ListFormat::Yaml)) {
         match all_namespaces {
-            true => eprintln!("No resources found"),
-            false => eprintln!("No resources found in {} namespace.", cluster.namespace),
+            true => talk::say("note", format!("No resources found")),
+            false => talk::say("note", format!("No resources found in {} namespace.", cluster.namespace)),
         }
         return Ok(());
     }
@@ -78,7 +79,7 @@ async fn follow(cluster: &Cluster, api: Api<DynamicObject>, args: &StatusArgs) -
             Err(error) => match trouble(cluster, error) {
                 Trouble::Final(error) => return Err(error.into()),
                 Trouble::Passing(message) => {
-                    eprintln!("{message}");
+                    talk::say("note", format!("{message}"));
                     true
                 }
             },

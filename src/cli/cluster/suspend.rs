@@ -1,5 +1,6 @@
 //! `kubectl dunlin suspend` and `resume`: whether the operator keeps its hands off.
 
+use crate::cli::talk;
 use serde_json::json;
 
 use super::super::CliError;
@@ -9,7 +10,10 @@ use super::{access::Cluster, args::NameArgs, output::done, standing};
 pub(super) async fn suspend(cluster: &Cluster, args: &NameArgs) -> Result<(), CliError> {
     let set = cluster.patch(&args.name, &json!({"spec": {"suspend": true}})).await?;
     if let Some(running) = set.status.as_ref().and_then(|status| status.running.as_ref()) {
-        eprintln!("{} is under way and runs to its end", running.version.as_deref().unwrap_or("a migration"));
+        talk::say(
+            "note",
+            format!("{} is under way and runs to its end", running.version.as_deref().unwrap_or("a migration")),
+        );
     }
     done(&standing::name(&set), "suspended")
 }

@@ -8,12 +8,14 @@ use super::{
     args::{ConfirmArgs, ProjectArgs},
     confirm::{Ask, confirm},
     error::LocalError,
+    plan::{self as planning, Preview},
     project::Project,
     run::Run,
+    talk,
 };
 use crate::{
     api::v1alpha1::parse_duration,
-    cli::exit::Exit,
+    cli::{CliError, exit::Exit, output::OutputFormat},
     core::{
         desired::{GivenApproval, Reference, Target},
         migration::{Direction, Version},
@@ -30,6 +32,13 @@ pub struct ApplyArgs {
     /// The digest of the plan that is approved, where approval.required asks for it.
     #[arg(long, value_name = "DIGEST")]
     pub approve: Option<String>,
+    /// Show the SQL, run all of it in one transaction that is rolled back, and say what the server refuses: what
+    /// `dunlin plan --execute` does.
+    #[arg(long, conflicts_with = "wait")]
+    pub dry_run: bool,
+    /// How long a statement of --dry-run waits for somebody else's lock.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration, requires = "dry_run")]
+    pub lock_timeout: Duration,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub run: RunArgs,
@@ -57,14 +66,18 @@ pub struct UpArgs {
 }
 
 /// Applies what is pending.
-pub(in crate::cli) async fn apply(args: ApplyArgs) -> Result<Exit, LocalError> {
-    let ApplyArgs { target, approve, run } = args;
+pub(in crate::cli) async fn apply(args: ApplyArgs) -> Result<Exit, CliError> {
+    let ApplyArgs { target, approve, dry_run, lock_timeout, run } = args;
     let mut project = Project::open(&run.project)?;
     project.desired.target = read_target(&target)?;
     if let Some(plan) = approve {
         project.desired.approval.given.push(GivenApproval { plan, by: "--approve".to_owned() });
     }
-    carry_out(project, &run, |_| None).await
+    if dry_run {
+        let how = Preview { output: OutputFormat::Text, exit_code: false, rehearsal: Some(lock_timeout) };
+        return planning::preview(project, how).await;
+    }
+    Ok(carry_out(project, &run, |_| None).await?)
 }
 
 /// Applies the next migration.
@@ -93,7 +106,7 @@ async fn carry_out(
     }
     // What is held up is recorded all the same: a plan that waits for its approval is offered by it.
     if assessment.findings.is_empty() && assessment.plan.steps.is_empty() && assessment.amendments.is_empty() {
-        eprintln!("nothing to do: {}", in_sync(&assessment));
+        talk::say("nothingToDo", format!("nothing to do: {}", in_sync(&assessment)));
         return Ok(Exit::Done);
     }
     if assessment.findings.is_empty() && !assessment.plan.steps.is_empty() {

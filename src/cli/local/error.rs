@@ -2,10 +2,16 @@
 
 use std::path::PathBuf;
 
+use super::talk::Event;
 use crate::{
     api::v1alpha1::InvalidSpec,
     cli::{CliError, exit::Exit},
-    core::outcome::Failure,
+    core::{
+        history::History,
+        migration::{Direction, Version},
+        outcome::Failure,
+        plan::{FailedRun, Finding},
+    },
     database::parameters::ParametersError,
     yaml::YamlError,
 };
@@ -53,6 +59,9 @@ pub enum LocalError {
     /// The engine's own word.
     #[error("{}", .0.message)]
     Engine(#[from] Failure),
+    /// The engine's own word on one migration.
+    #[error("{}", .0.failure.message)]
+    Migration(Box<MigrationError>),
     /// A file can't be written.
     #[error("{}: {source}; see to it that it can be written", .path.display())]
     Write {
@@ -77,10 +86,46 @@ pub enum LocalError {
     NotConfirmed(String),
 }
 
+/// What is wrong with one migration.
+#[derive(Debug)]
+pub struct MigrationError {
+    /// What is wrong.
+    pub failure: Failure,
+    /// In which set.
+    pub set: String,
+    /// With which migration.
+    pub version: Version,
+    /// Which way it went.
+    pub direction: Direction,
+    /// What the server called it.
+    pub sqlstate: Option<String>,
+}
+
 impl LocalError {
     /// A setting that can't be honoured.
     pub(super) fn setting(place: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Setting { place: place.into(), problem: problem.into() }
+    }
+
+    /// What holds a plan up, with the migration that it is about, where it is about one.
+    pub(super) fn held_up(finding: Finding, history: &History, set: &str) -> Self {
+        let Finding { reason, message, failure: run } = finding;
+        let failure = Failure::new(reason, message);
+        let Some(FailedRun { run, version, error, .. }) = run else { return failure.into() };
+        let mut rows = history.migrations.iter().map(|row| &row.run).chain(history.undoing.iter().map(|(_, run)| run));
+        let direction = rows.find(|row| row.id == run).map_or(Direction::Up, |row| row.direction);
+        MigrationError { failure, set: set.to_owned(), version, direction, sqlstate: error.sqlstate }.into()
+    }
+
+    /// The same, as an event; `words` are its own and its causes'.
+    pub(in crate::cli) fn event(&self, words: String) -> Event {
+        let event = Event::new("error", words);
+        match self {
+            Self::Migration(about) => {
+                event.set(&about.set).of(&about.version, about.direction).sqlstate(about.sqlstate.as_deref())
+            }
+            _ => event,
+        }
     }
 
     /// Its exit code.
@@ -94,10 +139,17 @@ impl LocalError {
             | Self::Parameters(_)
             | Self::NoDatabase => Exit::Input,
             Self::Engine(failure) => failure.reason.into(),
+            Self::Migration(about) => about.failure.reason.into(),
             Self::Write { .. } => Exit::Error,
             Self::Exists { .. } | Self::Impossible(_) => Exit::Blocked,
             Self::NotConfirmed(_) => Exit::Refused,
         }
+    }
+}
+
+impl From<MigrationError> for LocalError {
+    fn from(error: MigrationError) -> Self {
+        Self::Migration(Box::new(error))
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use rand::RngExt as _;
 
-use super::{args::ProjectArgs, error::LocalError, project::Project, settings};
+use super::{args::ProjectArgs, error::LocalError, project::Project, settings, talk};
 use crate::{
     cli::{
         CliError,
@@ -89,7 +89,8 @@ pub(in crate::cli) fn init(args: &InitArgs) -> Result<Exit, LocalError> {
     }
     std::fs::create_dir_all(&migrations).map_err(|source| LocalError::Write { path: migrations.clone(), source })?;
     write_new(&file, SETTINGS)?;
-    eprintln!("made {} and {}: dunlin create NAME writes the first migration", file.display(), migrations.display());
+    let (file, migrations) = (file.display(), migrations.display());
+    talk::say("made", format!("made {file} and {migrations}: dunlin create NAME writes the first migration"));
     Ok(Exit::Done)
 }
 

@@ -2,21 +2,27 @@
 
 pub mod apply;
 pub mod args;
+pub mod baseline;
+pub mod config;
 mod confirm;
 mod environment;
 pub mod error;
 pub mod files;
+pub mod history;
 mod interpolate;
 pub mod plan;
 mod project;
+mod rehearse;
 pub mod resolve;
 pub mod rollback;
 mod run;
 mod settings;
+pub mod sql;
 pub mod status;
+
 pub mod verify;
 
-use super::{CliError, exit::Exit};
+use super::{CliError, exit::Exit, talk};
 
 /// Runs a command that talks to a database.
 pub(super) fn block_on<E>(command: impl Future<Output = Result<Exit, E>>) -> Result<Exit, CliError>

@@ -1,10 +1,21 @@
-//! `dunlin plan`: the SQL that would run, byte for byte, and nothing else, on stdout. Reads only.
+//! `dunlin plan`: the SQL that would run, byte for byte, and nothing else, on stdout. Reads only,
+//! unless it is asked to rehearse, which is rolled back.
+
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::{apply::read_target, args::ProjectArgs, error::LocalError, project::Project};
+use super::{
+    apply::read_target,
+    args::ProjectArgs,
+    error::LocalError,
+    project::Project,
+    rehearse,
+    talk::{self, Event},
+};
 use crate::{
+    api::v1alpha1::parse_duration,
     cli::{
         CliError,
         exit::Exit,
@@ -12,7 +23,7 @@ use crate::{
     },
     core::{
         migration::{Direction, MigrationDir, Section},
-        outcome::Failure,
+        outcome::Reason,
         plan::{self, Step},
     },
 };
@@ -29,6 +40,13 @@ pub struct PlanArgs {
     /// End with 1 when anything would run.
     #[arg(long)]
     pub exit_code: bool,
+    /// Run all of it in one transaction that is rolled back, and say what the server refuses. What the migrations lock
+    /// stays locked until the end, and sequences don't go back.
+    #[arg(long)]
+    pub execute: bool,
+    /// How long a statement of --execute waits for somebody else's lock.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration, requires = "execute")]
+    pub lock_timeout: Duration,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub project: ProjectArgs,
@@ -39,6 +57,8 @@ pub struct PlanArgs {
 struct Planned<'a> {
     digest: String,
     steps: Vec<PlannedStep<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rehearsal: Option<rehearse::Told<'a>>,
 }
 
 #[derive(Serialize)]
@@ -54,39 +74,79 @@ struct PlannedStep<'a> {
 pub(in crate::cli) async fn plan(args: PlanArgs) -> Result<Exit, CliError> {
     let mut project = Project::open(&args.project)?;
     project.desired.target = read_target(&args.target)?;
+    let rehearsal = args.execute.then_some(args.lock_timeout);
+    preview(project, Preview { output: args.output, exit_code: args.exit_code, rehearsal }).await
+}
+
+/// How a plan is shown.
+pub(super) struct Preview {
+    pub output: OutputFormat,
+    pub exit_code: bool,
+    /// Whether it is rehearsed, and how long a statement waits for a lock.
+    pub rehearsal: Option<Duration>,
+}
+
+/// Shows what would run, and rehearses it if that was asked for.
+pub(super) async fn preview(mut project: Project, how: Preview) -> Result<Exit, CliError> {
+    let Preview { output, exit_code, rehearsal } = how;
+    if let Some(timeout) = rehearsal {
+        project.desired.session.lock_timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+    }
     let content = project.content()?;
-    let (_session, history) = project.look(&project.parameters()?).await.map_err(LocalError::from)?;
+    let parameters = project.parameters()?;
+    let (session, history) = project.look(&parameters).await.map_err(LocalError::from)?;
     let assessment = plan::plan(&content.dir, &history, &project.desired);
     let steps = &assessment.plan.steps;
     let sections: Vec<Option<&Section>> = steps.iter().map(|step| section(&content.dir, step)).collect();
-    match args.output {
-        OutputFormat::Json => {
-            let planned = Planned {
-                digest: assessment.plan.digest().to_string(),
-                steps: steps.iter().zip(&sections).map(|(step, section)| planned(step, *section)).collect(),
-            };
-            output::print_json(&planned)?;
-        }
-        OutputFormat::Text => {
-            for step in steps {
-                eprintln!("{} {}_{}", step.direction.word(), step.version, step.name);
-            }
-            output::print(&sections.iter().flatten().map(|section| section.text.as_str()).collect::<String>())?;
-        }
+    // What waits for a person's word may be rehearsed before: that is what the word can rest on.
+    let hindered = assessment.findings.iter().any(|finding| finding.reason != Reason::ApprovalRequired);
+    if output == OutputFormat::Text {
+        show(&project, steps, &sections)?;
     }
-    for step in steps.iter().zip(&sections).filter(|(_, section)| section.is_none()).map(|(step, _)| step) {
-        eprintln!(
+    let rehearsed = match rehearsal {
+        Some(_) if !hindered && !steps.is_empty() => {
+            let subject = (&*content.dir, &history, &assessment.plan);
+            Some(rehearse::rehearse(&project, session, &parameters, subject).await?)
+        }
+        _ => None,
+    };
+    if output == OutputFormat::Json {
+        output::print_json(&Planned {
+            digest: assessment.plan.digest().to_string(),
+            steps: steps.iter().zip(&sections).map(|(step, section)| planned(step, *section)).collect(),
+            rehearsal: rehearsed.as_ref().map(|rehearsal| rehearse::told(steps, rehearsal)),
+        })?;
+    }
+    if let Some(rehearsal) = &rehearsed
+        && let Some(exit) = rehearse::verdict(&project, steps, rehearsal)?
+    {
+        return Ok(exit);
+    }
+    if let Some(finding) = assessment.findings.first() {
+        return Err(LocalError::held_up(finding.clone(), &history, &project.desired.history.set).into());
+    }
+    if steps.is_empty() {
+        talk::say("nothingToDo", format!("nothing to do: {}", super::apply::in_sync(&assessment)));
+    }
+    Ok(if exit_code && !steps.is_empty() { Exit::Differs } else { Exit::Done })
+}
+
+/// The steps on stderr, and their SQL on stdout.
+fn show(project: &Project, steps: &[Step], sections: &[Option<&Section>]) -> Result<(), CliError> {
+    let set = &project.desired.history.set;
+    for step in steps {
+        let words = format!("{} {}_{}", step.direction.word(), step.version, step.name);
+        Event::new("planned", words).set(set).of(&step.version, step.direction).say();
+    }
+    output::print(&sections.iter().flatten().map(|section| section.text.as_str()).collect::<String>())?;
+    for step in steps.iter().zip(sections).filter(|(_, section)| section.is_none()).map(|(step, _)| step) {
+        let words = format!(
             "{}_{}: its way down is the one that the history holds, which isn't what its file says now",
             step.version, step.name
         );
+        Event::new("otherWayDown", words).set(set).of(&step.version, step.direction).say();
     }
-    if let Some(finding) = assessment.findings.first() {
-        return Err(LocalError::from(Failure::new(finding.reason, finding.message.clone())).into());
-    }
-    if steps.is_empty() {
-        eprintln!("nothing to do: {}", super::apply::in_sync(&assessment));
-    }
-    Ok(if args.exit_code && !steps.is_empty() { Exit::Differs } else { Exit::Done })
+    Ok(())
 }
 
 /// What a step sends, where the files say it.

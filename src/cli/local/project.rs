@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{args::ProjectArgs, environment::Environment, error::LocalError, settings::Settings};
+use super::{args::ProjectArgs, environment::Environment, error::LocalError, settings::Settings, talk};
 use crate::{
     api::v1alpha1::{self, MigrationSet},
     core::{
@@ -27,6 +27,8 @@ pub struct Project {
     pub settings: Settings,
     /// What the engine is asked for.
     pub desired: Desired,
+    /// `policy` and `approval` as they count, defaults among them.
+    pub counted: Value,
 }
 
 impl Project {
@@ -36,13 +38,14 @@ impl Project {
     /// [`LocalError`] with the place of what can't be honoured.
     pub fn open(args: &ProjectArgs) -> Result<Self, LocalError> {
         if args.url.as_deref().is_some_and(has_password) {
-            eprintln!(
-                "dunlin: --url has a password in it, which everybody on this machine can see: set DUNLIN_DATABASE_URL or PGPASSWORD instead"
+            talk::say(
+                "passwordSeen",
+                "dunlin: --url has a password in it, which everybody on this machine can see: set DUNLIN_DATABASE_URL or PGPASSWORD instead",
             );
         }
         let settings = Settings::read(args, &Environment::read(args.env_file.as_deref())?)?;
-        let desired = desired(&settings)?;
-        Ok(Self { settings, desired })
+        let (desired, counted) = desired(&settings)?;
+        Ok(Self { settings, desired, counted })
     }
 
     /// Reads the migration files.
@@ -82,7 +85,7 @@ impl Project {
     }
 }
 
-fn desired(settings: &Settings) -> Result<Desired, LocalError> {
+fn desired(settings: &Settings) -> Result<(Desired, Value), LocalError> {
     let object = json!({
         "apiVersion": "dunlin.dev/v1alpha1", "kind": "MigrationSet",
         "metadata": {"namespace": "by-hand", "name": settings.spec["history"]["set"]},
@@ -104,7 +107,7 @@ fn desired(settings: &Settings) -> Result<Desired, LocalError> {
     }
     let mut desired = v1alpha1::desired(&set).map_err(LocalError::Spec)?;
     desired.audience = Audience::CommandLine;
-    Ok(desired)
+    Ok((desired, json!({"policy": set.spec.policy, "approval": set.spec.approval})))
 }
 
 fn pem(path: &Path) -> Result<Pem, LocalError> {

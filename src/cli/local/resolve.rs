@@ -8,6 +8,7 @@ use super::{
     error::LocalError,
     project::Project,
     run::Run,
+    talk,
 };
 use crate::{
     cli::exit::Exit,
@@ -81,6 +82,6 @@ pub(in crate::cli) async fn resolve(args: ResolveArgs) -> Result<Exit, LocalErro
     confirm(&project, args.confirm, Ask::WhereProtected, &format!("decide {action:?} about run {run_id}"))?;
     let exit =
         Run { project: &project, content: &content, parameters: &parameters, wait: args.wait }.perform(session).await?;
-    eprintln!("run {run_id}: {action:?} is recorded; dunlin apply goes on from there");
+    talk::say("resolved", format!("run {run_id}: {action:?} is recorded; dunlin apply goes on from there"));
     Ok(exit)
 }

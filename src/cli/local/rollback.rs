@@ -8,6 +8,7 @@ use super::{
     error::LocalError,
     project::Project,
     run::Run,
+    talk,
 };
 use crate::{
     cli::exit::Exit,
@@ -82,7 +83,7 @@ async fn carry_out(extent: &Extent, ask: Ask, args: &RunArgs) -> Result<Exit, Lo
     project.desired.policy.rollback = Rollback::Allow;
     let down = undone(extent, &content.dir, &history, &project.desired)?;
     if down.is_empty() {
-        eprintln!("nothing to roll back");
+        talk::say("nothingToDo", "nothing to roll back");
         return Ok(Exit::Done);
     }
     project.desired.target = Target::Steps { up: Vec::new(), down };
@@ -90,16 +91,16 @@ async fn carry_out(extent: &Extent, ask: Ask, args: &RunArgs) -> Result<Exit, Lo
     if let Some(finding) = assessment.findings.first() {
         return Err(Failure::new(finding.reason, finding.message.clone()).into());
     }
-    eprint!("{}", shown(&assessment));
+    talk::say("planned", shown(&assessment));
     confirm(&project, args.confirm, ask, &format!("roll back {}", steps(&assessment)))?;
     Run { project: &project, content: &content, parameters: &parameters, wait: args.wait }.perform(session).await
 }
 
 /// The plan, a line a step.
 fn shown(assessment: &Assessment) -> String {
-    let line = |step: &plan::Step| format!("  {} {}_{}\n", step.direction.word(), step.version, step.name);
+    let line = |step: &plan::Step| format!("\n  {} {}_{}", step.direction.word(), step.version, step.name);
     let lines: String = assessment.plan.steps.iter().map(line).collect();
-    format!("the plan {}:\n{lines}", assessment.plan.digest())
+    format!("the plan {}:{lines}", assessment.plan.digest())
 }
 
 /// What is to be undone, in the order in which it is.

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::Instant};
 
-use super::{error::LocalError, project::Project};
+use super::{error::LocalError, project::Project, talk::Event};
 use crate::{
     cli::exit::Exit,
     core::{
         migration::{Direction, Version},
-        outcome::{Failure, Reason},
+        outcome::Reason,
         plan,
     },
     database::parameters::Parameters,
@@ -50,7 +50,7 @@ impl Run<'_> {
             match &report.end {
                 End::Failed(failure) if failure.reason == Reason::WaitingForLock && Instant::now() < until => {
                     if !told {
-                        eprintln!("waiting: {}", failure.message);
+                        self.event("waiting", format!("waiting: {}", failure.message)).say();
                         told = true;
                     }
                     tokio::time::sleep(PAUSE).await;
@@ -81,13 +81,14 @@ impl Run<'_> {
                 report = &mut execution => return report,
                 _ = tokio::signal::ctrl_c() => {
                     if *stop.borrow() != Stop::No {
-                        eprintln!("left to the server: the next look tells what came of it");
+                        self.event("left", "left to the server: the next look tells what came of it").say();
                         std::process::exit(Exit::Stopped.code().into());
                     }
-                    eprintln!("stopping: what is in a transaction is rolled back, a statement outside of one ends");
+                    let words = "stopping: what is in a transaction is rolled back, a statement outside of one ends";
+                    self.event("stopping", words).say();
                     stop.send_replace(Stop::CancelTransaction);
                 }
-                Ok(()) = shown.changed() => show(&mut last, shown.borrow_and_update().as_ref()),
+                Ok(()) = shown.changed() => self.show(&mut last, shown.borrow_and_update().as_ref()),
             }
         }
     }
@@ -96,11 +97,15 @@ impl Run<'_> {
     fn summarize(&self, report: Report) -> Result<Exit, LocalError> {
         let Report { history, applied, end } = report;
         for (version, direction) in &applied {
-            eprintln!("{} {}", done(*direction), self.file(version));
+            let (event, done) = done(*direction);
+            let row = history.iter().flat_map(|history| &history.migrations).find(|row| row.version == *version);
+            let words = format!("{done} {}", self.file(version));
+            self.event(event, words).of(version, *direction).lasting(row.map(|row| row.duration_ms)).say();
         }
         match end {
             End::Stopped => {
-                eprintln!("stopped: {} of the plan done, and nothing else was changed", applied.len());
+                let words = format!("stopped: {} of the plan done, and nothing else was changed", applied.len());
+                self.event("stopped", words).say();
                 Ok(Exit::Stopped)
             }
             End::Failed(failure) => Err(failure.into()),
@@ -108,11 +113,25 @@ impl Run<'_> {
                 let Some(history) = history else { return Ok(Exit::Done) };
                 let assessment = plan::plan(&self.content.dir, &history, &self.project.desired);
                 match assessment.findings.into_iter().next() {
-                    Some(finding) => Err(Failure::new(finding.reason, finding.message).into()),
+                    Some(finding) => Err(LocalError::held_up(finding, &history, &self.project.desired.history.set)),
                     None => Ok(Exit::Done),
                 }
             }
         }
+    }
+
+    /// Says that another migration has begun, or that something is in its way.
+    fn show(&self, last: &mut Option<String>, running: Option<&Running>) {
+        let Some(running) = running else { return };
+        let line = running.to_string();
+        if last.as_ref() != Some(&line) {
+            self.event("running", line.as_str()).of(&running.version, running.direction).say();
+            *last = Some(line);
+        }
+    }
+
+    fn event(&self, event: &'static str, words: impl Into<String>) -> Event {
+        Event::new(event, words).set(&self.project.desired.history.set)
     }
 
     fn file(&self, version: &Version) -> String {
@@ -120,19 +139,10 @@ impl Run<'_> {
     }
 }
 
-fn done(direction: Direction) -> &'static str {
+/// The event, and the word for people.
+fn done(direction: Direction) -> (&'static str, &'static str) {
     match direction {
-        Direction::Up => "applied",
-        Direction::Down => "rolled back",
-    }
-}
-
-/// Says that another migration has begun, or that something is in its way.
-fn show(last: &mut Option<String>, running: Option<&Running>) {
-    let Some(running) = running else { return };
-    let line = running.to_string();
-    if last.as_ref() != Some(&line) {
-        eprintln!("{line}");
-        *last = Some(line);
+        Direction::Up => ("applied", "applied"),
+        Direction::Down => ("rolledBack", "rolled back"),
     }
 }

@@ -34,6 +34,8 @@ pub struct Settings {
     pub database: ByHand,
     /// Files of certificates, as `sslrootcert`, in the order of their names.
     pub certificates: BTreeMap<String, PathBuf>,
+    /// Where settings were said, by their names; what isn't in it is the default.
+    pub places: BTreeMap<String, String>,
     /// Fields of the spec that the engine is given: `history`, `policy`, `approval`, and those of `database`.
     pub spec: Value,
 }
@@ -70,8 +72,18 @@ impl Settings {
         let (env, own) = choose(envs, named, environment, &shown)?;
         let own_place = if env == DEFAULT { "default".to_owned() } else { format!("envs.{env}") };
         let url = url(args, environment, named.filter(|name| *name != DEFAULT))?;
-        let (database, certificates) = database(&root, &own, &own_place, url, environment, (&beside, &shown))?;
+        let mut places = places(&root, &own, &env, &shown);
+        let (database, certificates) =
+            database(&root, &own, &own_place, url, environment, (&beside, &shown), &mut places)?;
         let lock_id = lock_id(&root, &own, environment)?;
+        let said = [
+            ("migrations", migrations.as_ref().map(|_| format!("{shown}: migrations"))),
+            ("migrations", args.migrations.as_ref().map(|_| "--migrations".to_owned())),
+            ("env", environment.get("DUNLIN_ENV").map(|_| "DUNLIN_ENV".to_owned())),
+            ("env", args.env.as_ref().map(|_| "--env".to_owned())),
+            ("lock_id", environment.get("DUNLIN_LOCK_ID").map(|_| "DUNLIN_LOCK_ID".to_owned())),
+        ];
+        places.extend({ said }.into_iter().filter_map(|(name, place)| Some((name.to_owned(), place?))));
         let protected = own.protected.or(root.protected).unwrap_or(false);
         let protected = protected || PROTECTED.iter().any(|name| env.eq_ignore_ascii_case(name));
         let migrations = match (&args.migrations, migrations) {
@@ -87,7 +99,7 @@ impl Settings {
             "policy": merged(root.policy, own.policy),
             "approval": merged(root.approval, own.approval),
         });
-        Ok(Self { env, protected, migrations, database, certificates, spec: without_nulls(spec) })
+        Ok(Self { env, protected, migrations, database, certificates, places, spec: without_nulls(spec) })
     }
 }
 
@@ -202,6 +214,7 @@ fn database(
     url: Option<(String, String)>,
     environment: &Environment,
     (beside, shown): (&Path, &str),
+    places: &mut BTreeMap<String, String>,
 ) -> Result<(ByHand, BTreeMap<String, PathBuf>), LocalError> {
     let mut said: BTreeMap<&str, (String, String)> = BTreeMap::new();
     if url.is_none() {
@@ -221,10 +234,12 @@ fn database(
     }
     let mut certificates = BTreeMap::new();
     for name in ["sslrootcert", "sslcert", "sslkey"] {
-        let variable = environment.get(&format!("PG{}", name.to_ascii_uppercase())).map(PathBuf::from);
-        let field = said.remove(name).map(|(file, _)| beside.join(file));
-        if let Some(file) = field.or(variable).filter(|file| file.as_os_str() != "system") {
+        let variable = format!("PG{}", name.to_ascii_uppercase());
+        let value = environment.get(&variable).map(PathBuf::from).map(|file| (file, variable));
+        let field = said.remove(name).map(|(file, place)| (beside.join(file), place));
+        if let Some((file, place)) = field.or(value).filter(|(file, _)| file.as_os_str() != "system") {
             certificates.insert(name.to_owned(), file);
+            places.insert(format!("database.{name}"), place);
         }
     }
     let url = url.or_else(|| said.remove("url"));
@@ -241,6 +256,35 @@ fn database(
         return Ok((ByHand::default(), certificates));
     }
     Ok((database, certificates))
+}
+
+/// Where the fields of the file stand that count.
+fn places(root: &Fields, own: &Fields, env: &str, shown: &str) -> BTreeMap<String, String> {
+    let of_all = format!("{shown}: ");
+    let of_env = format!("{shown}: envs.{env}.");
+    let mut places = BTreeMap::new();
+    let by_name = PROTECTED.iter().any(|name| env.eq_ignore_ascii_case(name));
+    if by_name {
+        places.insert("protected".to_owned(), "the environment's name".to_owned());
+    }
+    for (fields, place) in [(root, of_all), (own, of_env)] {
+        let plain = [
+            ("set", fields.set.is_some()),
+            ("schema", fields.schema.is_some()),
+            ("role", fields.role.is_some()),
+            ("search_path", fields.search_path.is_some()),
+            ("lock_id", fields.lock_id.is_some()),
+            // A name that protects does so whatever the fields say.
+            ("protected", fields.protected.is_some() && !by_name),
+        ];
+        let mut names: Vec<String> =
+            { plain }.into_iter().filter(|(_, said)| *said).map(|(name, _)| name.to_owned()).collect();
+        for (group, said) in [("policy", &fields.policy), ("approval", &fields.approval)] {
+            names.extend(said.iter().flat_map(BTreeMap::keys).map(|field| format!("{group}.{field}")));
+        }
+        places.extend(names.into_iter().map(|name| (name.clone(), format!("{place}{name}"))));
+    }
+    places
 }
 
 fn scalar(value: &Value) -> Option<String> {

@@ -131,7 +131,7 @@ pub(super) async fn look(args: &ProjectArgs) -> Result<Seen, LocalError> {
 
 /// Prints counts, and what holds the next run up.
 pub(in crate::cli) async fn status(args: ReadArgs) -> Result<Exit, CliError> {
-    let Seen { project: Project { settings, desired }, assessment, listed, .. } = look(&args.project).await?;
+    let Seen { project: Project { settings, desired, .. }, assessment, listed, .. } = look(&args.project).await?;
     let status = status_of(&settings.env, &desired, &assessment, &listed);
     let exit = if args.exit_code && !status.in_sync { Exit::Differs } else { Exit::Done };
     match args.output {

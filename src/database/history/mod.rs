@@ -6,6 +6,7 @@
 pub mod layout;
 pub mod read;
 pub mod rows;
+pub mod runs;
 
 use super::quote;
 

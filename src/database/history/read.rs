@@ -97,7 +97,7 @@ pub fn history(answer: Result<Vec<Row>, SqlError>, tables: &Tables, who: &str) -
 }
 
 /// Whether the tables (3F000: or their schema) aren't there yet.
-fn is_absent(error: &SqlError) -> bool {
+pub(super) fn is_absent(error: &SqlError) -> bool {
     error
         .sqlstate()
         .is_some_and(|state| state == SqlState::UNDEFINED_TABLE.code() || state == SqlState::INVALID_SCHEMA_NAME.code())

@@ -1,10 +1,12 @@
 //! Connection parameters of a person: a URL, fields of a file, and the environment for what neither says, as libpq has it
 //! (PostgreSQL 18 manual, 32.15).
 
+use std::collections::BTreeMap;
+
 use super::{
     Parameters, Source, conninfo,
     error::{ParametersError, Place, Problem},
-    table::Given,
+    table::{Fate, Given, HIDDEN, TABLE},
 };
 use crate::database::tls::TlsInput;
 
@@ -48,6 +50,44 @@ pub struct ByHand {
     pub fields: Vec<Said>,
     /// What counts where nothing else says it.
     pub absent: Vec<Said>,
+}
+
+impl ByHand {
+    /// What counts of it, by name and with the place where it was said, for a person to see: a password is `…`.
+    ///
+    /// # Errors
+    /// A URL that can't be read.
+    pub fn counted(&self) -> Result<Vec<Said>, ParametersError> {
+        let Self { url, fields, absent } = self;
+        let mut counted: BTreeMap<String, Said> = BTreeMap::new();
+        if let Some((url, place)) = url {
+            let given = conninfo::parse(url.trim()).map_err(|problem| problem.at(&Place::Said(place.clone())))?;
+            for (name, value) in given.shown() {
+                let said = Said { name: name.to_owned(), value, place: place.clone() };
+                counted.insert(said.name.clone(), said);
+            }
+        }
+        for said in fields {
+            // An empty value means the default.
+            counted.remove(&said.name);
+            if !said.value.is_empty() {
+                counted.insert(said.name.clone(), said.hidden());
+            }
+        }
+        for said in absent {
+            counted.entry(said.name.clone()).or_insert_with(|| said.hidden());
+        }
+        Ok(counted.into_values().collect())
+    }
+}
+
+impl Said {
+    fn hidden(&self) -> Self {
+        let is_plain = TABLE.iter().any(|(name, fate)| *name == self.name && matches!(fate, Fate::Honour(_)));
+        // A name that nobody knows may be that of a secret.
+        let value = if is_plain && self.name != "password" { self.value.clone() } else { HIDDEN.to_owned() };
+        Self { name: self.name.clone(), value, place: self.place.clone() }
+    }
 }
 
 impl Parameters {

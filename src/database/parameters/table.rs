@@ -101,6 +101,9 @@ pub const TABLE: &[(&str, Fate)] = &[
     ("lock_timeout", Refuse("it is no parameter of libpq; the time-out is spec.policy.lockTimeout")),
 ];
 
+/// What is shown of a secret.
+pub(super) const HIDDEN: &str = "…";
+
 /// What a connection string gave: honoured parameters alone, each at most once, none of them empty.
 #[derive(Default)]
 pub(super) struct Given {
@@ -135,6 +138,15 @@ impl Given {
     /// Whether there is a value.
     pub(super) fn has(&self, name: &str) -> bool {
         self.values.contains_key(name)
+    }
+
+    /// All of it, for a person to see: a password is `…`.
+    pub(super) fn shown(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.values.iter().map(|(name, value)| {
+            let value =
+                if *name == "password" { HIDDEN.to_owned() } else { String::from_utf8_lossy(value).into_owned() };
+            (*name, value)
+        })
     }
 
     /// Takes a value out; `set` has made sure that it is UTF-8.
