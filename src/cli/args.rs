@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use super::local::{apply, files, plan, resolve, rollback, status};
+use super::local::{apply, files, plan, resolve, rollback, squash, status};
 use super::output::OutputFormat;
 use crate::api::v1alpha1::parse_duration;
 use crate::telemetry::LogFormat;
@@ -70,6 +70,8 @@ pub enum Command {
     Merge(files::MergeArgs),
     /// Decide about a migration that failed, was cut off or was edited.
     Resolve(resolve::ResolveArgs),
+    /// Join a range of migrations, or what is pending, into one file that stands for them.
+    Squash(squash::SquashArgs),
     /// Print the version of this program and of the API that it speaks.
     Version(VersionArgs),
 }

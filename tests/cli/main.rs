@@ -4,6 +4,7 @@ mod apply;
 mod files;
 mod project;
 mod settings;
+mod squash;
 #[path = "../support/mod.rs"]
 mod support;
 

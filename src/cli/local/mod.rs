@@ -13,6 +13,7 @@ pub mod resolve;
 pub mod rollback;
 mod run;
 mod settings;
+pub mod squash;
 pub mod status;
 pub mod verify;
 

@@ -12,6 +12,8 @@ mod tests;
 
 use std::collections::HashMap;
 
+pub use file::without_directives;
+
 use file::{Draft, Reference};
 use problems::Problems;
 
