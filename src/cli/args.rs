@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use super::local::{apply, files, plan, resolve, rollback, squash, status};
+use super::local::{apply, files, lint, plan, resolve, rollback, show, squash, status};
 use super::output::OutputFormat;
 use crate::api::v1alpha1::parse_duration;
 use crate::telemetry::LogFormat;
@@ -72,6 +72,12 @@ pub enum Command {
     Resolve(resolve::ResolveArgs),
     /// Join a range of migrations, or what is pending, into one file that stands for them.
     Squash(squash::SquashArgs),
+    /// Print what one migration says.
+    Show(show::ShowArgs),
+    /// Say what is wrong with the files, all of it, and what deserves a second look.
+    Lint(lint::LintArgs),
+    /// Check the files, and compare what was applied with them; 1 where they differ.
+    Check(lint::CheckArgs),
     /// Print the version of this program and of the API that it speaks.
     Version(VersionArgs),
 }

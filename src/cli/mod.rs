@@ -14,7 +14,7 @@ use std::ffi::OsString;
 
 use args::{Cli, Command, LogArgs, Program};
 use exit::Exit;
-use local::{apply, block_on, files, plan, resolve, rollback, squash, status, verify};
+use local::{apply, block_on, files, lint, plan, resolve, rollback, show, squash, status, verify};
 
 /// Why a command didn't do what it was asked to. Each says what to try next.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +100,9 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Merge(args) => return files::merge(&args),
         Command::Resolve(args) => return block_on(resolve::resolve(args)),
         Command::Squash(args) => return block_on(squash::squash(args)),
+        Command::Show(args) => return show::show(&args),
+        Command::Lint(args) => return lint::lint(&args),
+        Command::Check(args) => return block_on(lint::check(args)),
         Command::Operator(args) => operator::run(args)?,
         Command::Crd => crd::run()?,
         Command::Version(args) => version::run(&args)?,

@@ -2,6 +2,7 @@
 
 mod apply;
 mod files;
+mod lint;
 mod project;
 mod settings;
 mod squash;
