@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use super::local::{apply, files, lint, plan, resolve, rollback, show, squash, status};
+use super::local::{apply, files, lint, pack, plan, resolve, rollback, show, squash, status};
 use super::output::OutputFormat;
 use crate::api::v1alpha1::parse_duration;
 use crate::telemetry::LogFormat;
@@ -78,6 +78,8 @@ pub enum Command {
     Lint(lint::LintArgs),
     /// Check the files, and compare what was applied with them; 1 where they differ.
     Check(lint::CheckArgs),
+    /// Write the folder as ConfigMaps and a MigrationSet, for `kubectl apply --server-side -f -`.
+    Pack(pack::PackArgs),
     /// Print the version of this program and of the API that it speaks.
     Version(VersionArgs),
 }

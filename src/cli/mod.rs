@@ -14,7 +14,7 @@ use std::ffi::OsString;
 
 use args::{Cli, Command, LogArgs, Program};
 use exit::Exit;
-use local::{apply, block_on, files, lint, plan, resolve, rollback, show, squash, status, verify};
+use local::{apply, block_on, files, lint, pack, plan, resolve, rollback, show, squash, status, verify};
 
 /// Why a command didn't do what it was asked to. Each says what to try next.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +103,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Show(args) => return show::show(&args),
         Command::Lint(args) => return lint::lint(&args),
         Command::Check(args) => return block_on(lint::check(args)),
+        Command::Pack(args) => return pack::pack(&args),
         Command::Operator(args) => operator::run(args)?,
         Command::Crd => crd::run()?,
         Command::Version(args) => version::run(&args)?,

@@ -3,6 +3,7 @@
 mod apply;
 mod files;
 mod lint;
+mod pack;
 mod project;
 mod settings;
 mod squash;

@@ -22,6 +22,7 @@ mod liar;
 mod line;
 mod markdown;
 mod outage;
+mod pack;
 mod pooler;
 mod process;
 mod progress;

@@ -8,6 +8,7 @@ pub mod error;
 pub mod files;
 mod interpolate;
 pub mod lint;
+pub mod pack;
 pub mod plan;
 mod project;
 pub mod resolve;
