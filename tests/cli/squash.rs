@@ -170,3 +170,71 @@ async fn a_range_in_the_middle_keeps_its_place() {
     project.dunlin(&["apply"]).await.code(0);
     assert_eq!(project.tables().await, "a b c");
 }
+
+/// M30: where versions are ULIDs, the new one stands right behind the last, and before what was made since.
+#[tokio::test]
+async fn a_squash_of_ulids_stays_before_what_was_made_since() {
+    let project = Project::new().await;
+    let mut made = Vec::new();
+    for name in ["a", "b", "c"] {
+        let path = project.dunlin_with(&["create", name], &[]).await.code(0).stdout.trim().to_owned();
+        project.write(&path, &format!("CREATE TABLE {name} (x int);\n"));
+        made.push(path.trim_start_matches("migrations/")[..26].to_owned());
+    }
+    let ran = project.dunlin_with(&["squash", "ab", "--from", &made[0], "--to", &made[1]], &[]).await;
+    if made[2][..25] == made[1][..25] {
+        // Made in one millisecond, they leave no room.
+        ran.code(4).says(&["where none is free"]);
+        return;
+    }
+    let squashed = names(&project, "migrations");
+    assert_eq!(squashed.len(), 3, "{squashed:?}");
+    assert!(
+        made[1] < squashed[1] && squashed[1].ends_with("_ab.sql") && squashed[2].starts_with(&made[2]),
+        "{squashed:?}"
+    );
+    project.dunlin(&["apply"]).await.code(0);
+    assert_eq!(project.tables().await, "a b c");
+}
+
+/// M30: what one of the range needs is needed by the whole, and what one of them took for granted is too.
+#[tokio::test]
+async fn what_the_range_needs_stays_needed() {
+    let project = Project::with(&[
+        ("001_a.sql", "SELECT 1;"),
+        ("002_b.sql", "-- depends: 001\nSELECT 1;"),
+        ("003_c.sql", "-- depends: 001_a\n-- migrate: up\nSELECT 1;"),
+        ("004_d.sql", "-- depends: 003\nSELECT 1;"),
+        ("005_e.sql", "SELECT 1;"),
+    ])
+    .await;
+    for (from, to, expected) in [
+        ("004", "005", "-- depends: 002_b, 003_c\n"),
+        ("001", "005", "-- replaces: 001, 002, 003, 004, 005\n"),
+        ("003", "004", "-- depends: 001_a\n"),
+    ] {
+        if to == "004" {
+            std::fs::remove_file(project.path("migrations/005_e.sql")).expect("it is there");
+        }
+        let ran = project.dunlin_with(&["squash", "Rest", "--dry-run", "--from", from, "--to", to], &[]).await;
+        assert!(ran.code(0).stdout.starts_with(&format!("-- migration: Rest\n{expected}")), "{}", ran.stdout);
+    }
+}
+
+/// M30: a file whose statements were taken as found is taken so by the whole.
+#[tokio::test]
+async fn a_splitter_that_was_trusted_is_trusted() {
+    let odd =
+        "-- migrate: no-transaction\n-- migrate: trust-splitter\n-- migrate: up\nSELECT 1;\nFROBNICATE t SELECT 2;\n";
+    let even = "-- migrate: no-transaction\n-- migrate: up\nVACUUM";
+    let project = Project::with(&[("001_a.sql", even), ("002_b.sql", odd)]).await;
+    let ran = project.dunlin_with(&["squash", "all", "--dry-run", "--from", "1", "--to", "2"], &[]).await;
+    assert!(
+        ran.code(0).stdout.ends_with(
+            "-- migrate: no-transaction\n-- migrate: trust-splitter\n\n-- migrate: up\n-- 001_a.sql\nVACUUM\n;\n\n\
+             -- 002_b.sql\nSELECT 1;\nFROBNICATE t SELECT 2;\n\n"
+        ),
+        "{}",
+        ran.stdout
+    );
+}

@@ -71,7 +71,8 @@ pub(in crate::cli) fn pack(args: &PackArgs) -> Result<Exit, CliError> {
         }
         Some(folder) => {
             let paths = write(folder, &texts)?;
-            output::print(&paths.iter().map(|path| format!("{}\n", path.display())).collect::<String>())?;
+            let lines: Vec<String> = paths.iter().map(|path| format!("{}\n", path.display())).collect();
+            output::print(&lines.concat())?;
         }
     }
     eprintln!("packed {} files into {} ConfigMaps: {}", bundle.files().len(), objects.len() - 1, bundle.digest());

@@ -52,7 +52,7 @@ pub(in crate::cli) async fn squash(args: SquashArgs) -> Result<Exit, CliError> {
         .map_err(|error| LocalError::from(Failure::new(error.reason, error.message)))?;
     let range = match (&args.from, &args.to) {
         (Some(from), Some(to)) => named(&set, from, to)?,
-        (Some(_), None) | (None, Some(_)) | (None, None) => pending(&project, &set).await?,
+        (Some(_) | None, None) | (None, Some(_)) => pending(&project, &set).await?,
     };
     let joined = join::join(&bundle, &set, range.clone(), (&slug, &files::title(&args.name)))?;
     if !joined.without_down.is_empty() {

@@ -50,9 +50,10 @@ pub fn join(
     let without_down: Vec<String> =
         parts.iter().filter(|part| part.down.is_none()).map(|part| part.file.clone()).collect();
     let ups: Vec<Part> = parts.iter().map(|part| (part, &part.up)).collect();
-    let downs: Vec<Part> = match without_down.is_empty() {
-        true => parts.iter().rev().filter_map(|part| Some((part, part.down.as_ref()?))).collect(),
-        false => Vec::new(),
+    let downs: Vec<Part> = if without_down.is_empty() {
+        parts.iter().rev().filter_map(|part| Some((part, part.down.as_ref()?))).collect()
+    } else {
+        Vec::new()
     };
     check_sessions(&ups)?;
     check_sessions(&downs)?;
