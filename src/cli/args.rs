@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::local::{apply, baseline, config, files, history, plan, resolve, rollback, sql, status};
+use super::local::{
+    apply, baseline, config, files, history, lint, pack, plan, resolve, rollback, show, sql, squash, status,
+};
 use super::output::OutputFormat;
 use crate::api::v1alpha1::parse_duration;
 use crate::telemetry::LogFormat;
@@ -36,10 +38,6 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the operator: watch MigrationSets and migrate their databases.
-    Operator(OperatorArgs),
-    /// Print the CustomResourceDefinition of the MigrationSet, for `kubectl apply --server-side -f -`.
-    Crd,
     /// Begin a project: a folder for migrations, and dunlin.yaml.
     Init(files::InitArgs),
     /// Write a new migration for you to fill in, and print its path.
@@ -79,6 +77,20 @@ pub enum Command {
     Sql(sql::SqlArgs),
     /// Print the settings as they count, each with the place that it comes from.
     Config(config::ConfigArgs),
+    /// Join a range of migrations, or what is pending, into one file that stands for them.
+    Squash(squash::SquashArgs),
+    /// Print what one migration says.
+    Show(show::ShowArgs),
+    /// Say what is wrong with the files, all of it, and what deserves a second look.
+    Lint(lint::LintArgs),
+    /// Check the files, and compare what was applied with them; 1 where they differ.
+    Check(lint::CheckArgs),
+    /// Write the folder as ConfigMaps and a MigrationSet, for `kubectl apply --server-side -f -`.
+    Pack(pack::PackArgs),
+    /// Run the operator: watch MigrationSets and migrate their databases.
+    Operator(OperatorArgs),
+    /// Print the CustomResourceDefinition of the MigrationSet, for `kubectl apply --server-side -f -`.
+    Crd,
     /// Print a script with which a shell completes command lines: `source <(dunlin completion bash)`.
     Completion(CompletionArgs),
     /// Print docs/cli.md: what each command says of itself.

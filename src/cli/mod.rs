@@ -18,7 +18,10 @@ use std::ffi::OsString;
 
 use args::{Cli, Command, Program};
 use exit::Exit;
-use local::{apply, baseline, block_on, config, files, history, plan, resolve, rollback, sql, status, verify};
+use local::{
+    apply, baseline, block_on, config, files, history, lint, pack, plan, resolve, rollback, show, sql, squash, status,
+    verify,
+};
 
 use crate::telemetry::Logger;
 
@@ -117,6 +120,11 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::History(args) => return block_on(history::history(args)),
         Command::Sql(args) => return sql::sql(&args),
         Command::Config(args) => return config::config(&args),
+        Command::Squash(args) => return block_on(squash::squash(args)),
+        Command::Show(args) => return show::show(&args),
+        Command::Lint(args) => return lint::lint(&args),
+        Command::Check(args) => return block_on(lint::check(args)),
+        Command::Pack(args) => return pack::pack(&args),
         Command::Operator(args) => operator::run(args)?,
         Command::Crd => crd::run()?,
         Command::Docs => docs::run()?,

@@ -154,6 +154,8 @@ pub enum Target {
     Version(Reference),
     /// What plans up to this one have applied, and nothing that a later one has.
     Batch(i64),
+    /// By hand: what is there, as it is. Decisions are written down, and nothing runs.
+    Stay,
     /// By hand: what is there, with some more and some less.
     Steps {
         /// What is to be applied of what isn't.

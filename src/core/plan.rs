@@ -243,7 +243,7 @@ pub fn plan(dir: &MigrationDir, history: &History, desired: &Desired) -> Assessm
             }
             Standing::Undoing => {
                 assessment.applied += 1;
-                downs.extend(row);
+                downs.extend(row.filter(|_| wanted.goes_on()));
             }
             Standing::Pending => {
                 assessment.pending += 1;
@@ -255,14 +255,20 @@ pub fn plan(dir: &MigrationDir, history: &History, desired: &Desired) -> Assessm
             }
             Standing::Continuing => {
                 assessment.pending += 1;
-                squash::pend(&ground, migration, &mut assessment);
+                if wanted.goes_on() {
+                    squash::pend(&ground, migration, &mut assessment);
+                } else {
+                    assessment.left_out += 1;
+                }
             }
         }
     }
 
     downs.extend(find_gone(&ground, &wanted, &mut assessment));
     for row in history.migrations.iter().filter(|row| dir.get(&row.version).is_none()) {
-        if let Standing::Undoing = judge::judge_without_file(&ground, &wanted, row, &mut assessment) {
+        if matches!(judge::judge_without_file(&ground, &wanted, row, &mut assessment), Standing::Undoing)
+            && wanted.goes_on()
+        {
             downs.push(row);
         }
     }

@@ -73,7 +73,12 @@ fn stamp(map: &ConfigMap) -> Stamp {
     Stamp { uid: map.uid().unwrap_or_default(), resource_version: map.resource_version().unwrap_or_default() }
 }
 
-fn read(reference: &SourceRef, format: Format, maps: Vec<(String, Option<ConfigMap>)>) -> Result<Content, Failure> {
+/// Reads the content of ConfigMaps that were fetched, by name; None where there is none of that name.
+///
+/// # Errors
+/// `WaitingForSource` where one is absent; `InvalidSource`, `DuplicateVersion` or `DependencyCycle` for what is wrong with
+/// their content.
+pub fn read(reference: &SourceRef, format: Format, maps: Vec<(String, Option<ConfigMap>)>) -> Result<Content, Failure> {
     let maps = present(reference, maps)?;
     let mut files = Files::default();
     for (name, map) in maps {

@@ -7,6 +7,7 @@ use std::{fs, io, path::Path};
 
 use super::{Content, files::Files};
 use crate::core::{
+    bundle::{Bundle, BundleFile},
     format::Format,
     outcome::{Failure, Reason},
 };
@@ -17,6 +18,26 @@ use crate::core::{
 /// `WaitingForSource` when the folder isn't there or can't be read, and `InvalidSource`, `DuplicateVersion` or
 /// `DependencyCycle` for what is wrong with its files.
 pub fn read(folder: &Path, format: Format) -> Result<Content, Failure> {
+    collect(folder)?.read(format)
+}
+
+/// Takes the files of a folder as they are, whatever they hold.
+///
+/// # Errors
+/// `WaitingForSource` when the folder isn't there or can't be read, and `InvalidSource` for what is no migration file.
+pub fn bundle(folder: &Path) -> Result<Bundle, Failure> {
+    collect(folder)?.bundle()
+}
+
+/// Takes the files of a folder that are migration files by their names, and what is wrong with the others.
+///
+/// # Errors
+/// `WaitingForSource` when the folder isn't there or can't be read.
+pub fn parts(folder: &Path) -> Result<(Vec<BundleFile>, Vec<String>), Failure> {
+    Ok(collect(folder)?.into_parts())
+}
+
+fn collect(folder: &Path) -> Result<Files, Failure> {
     let shown = folder.display();
     let trouble = |error: &io::Error| {
         let cure = match error.kind() {
@@ -48,7 +69,7 @@ pub fn read(folder: &Path, format: Format) -> Result<Content, Failure> {
             Err(error) => files.refuse(format!("{origin}: {error}; see to it that it can be read")),
         }
     }
-    files.read(format)
+    Ok(files)
 }
 
 #[cfg(test)]

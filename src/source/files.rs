@@ -41,16 +41,28 @@ impl Files {
         self.problems.push(problem);
     }
 
+    /// The files, and what is wrong with others.
+    pub(super) fn into_parts(self) -> (Vec<BundleFile>, Vec<String>) {
+        (self.unpacked, self.problems)
+    }
+
+    /// All of them, or none.
+    ///
+    /// # Errors
+    /// `InvalidSource` or `DuplicateVersion`, with everything that is wrong.
+    pub(super) fn bundle(self) -> Result<Bundle, Failure> {
+        if !self.problems.is_empty() {
+            return Err(Failure::new(Reason::InvalidSource, self.problems.join("; ")));
+        }
+        Bundle::new(self.unpacked).map_err(|error| Failure::new(Reason::DuplicateVersion, error.to_string()))
+    }
+
     /// Reads them.
     ///
     /// # Errors
     /// `InvalidSource`, `DuplicateVersion` or `DependencyCycle`, with everything that is wrong.
     pub(super) fn read(self, format: Format) -> Result<Content, Failure> {
-        if !self.problems.is_empty() {
-            return Err(Failure::new(Reason::InvalidSource, self.problems.join("; ")));
-        }
-        let bundle =
-            Bundle::new(self.unpacked).map_err(|error| Failure::new(Reason::DuplicateVersion, error.to_string()))?;
+        let bundle = self.bundle()?;
         let dir = format::read(&bundle, format).map_err(|error| Failure::new(error.reason, error.message))?;
         Ok(Content { digest: bundle.digest(), files: bundle.files().len(), dir: dir.into() })
     }

@@ -149,6 +149,19 @@ async fn a_failure_says_where_and_is_resolved_by_hand() {
     assert_eq!(by, "dunlin by hand: dunlin resolve");
 }
 
+/// Any failure is decided about by the command that its message names, and the next apply goes on from there.
+#[tokio::test]
+async fn a_transactional_failure_is_retried_on_a_persons_word() {
+    let project = Project::with(&[("001_a.sql", "INSERT INTO later VALUES (1);\n")]).await;
+    project.dunlin(&["apply"]).await.code(5).says(&["dunlin resolve --run 1 --as retry"]);
+    project.ask("CREATE TABLE later (a int)").await;
+    project.dunlin(&["apply"]).await.code(5);
+    project.dunlin(&["resolve", "--run", "1", "--as", "retry"]).await.code(0).says(&["is recorded"]);
+    assert_eq!(project.ask("SELECT count(*) FROM later").await, "0", "a decision runs nothing");
+    project.dunlin(&["apply"]).await.code(0);
+    assert_eq!(project.ask("SELECT count(*) FROM later").await, "1");
+}
+
 /// M32: somebody else's run is waited for, with a limit, and named.
 #[tokio::test]
 async fn somebody_elses_run_is_waited_for_and_named() {

@@ -3,10 +3,13 @@
 mod apply;
 mod docs;
 mod files;
+mod lint;
+mod pack;
 mod past;
 mod project;
 mod rehearse;
 mod settings;
+mod squash;
 #[path = "../support/mod.rs"]
 mod support;
 

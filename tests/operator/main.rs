@@ -22,6 +22,7 @@ mod kubectl;
 mod liar;
 mod line;
 mod outage;
+mod pack;
 mod pooler;
 mod process;
 mod progress;

@@ -162,7 +162,7 @@ struct Objection {
 
 struct Server {
     client: Client,
-    /// In the server's own form, as 160003.
+    /// In the server's own form, as 170003.
     version: i32,
 }
 
@@ -178,9 +178,9 @@ impl Server {
         Self { client, version }
     }
 
-    /// PostgreSQL takes a vertical tab for a blank since version 16, as the splitter does.
+    /// PostgreSQL takes a vertical tab for a blank since version 17, as the splitter does.
     fn vertical_tabs(&self) -> bool {
-        self.version >= 160_000
+        self.version >= 170_000
     }
 
     /// What is wrong with a whole text.

@@ -42,7 +42,7 @@ pub(super) fn run(cli: ClusterCli) -> Result<Exit, CliError> {
         tokio::select! {
             ended = dispatch(&command, &access) => ended,
             Ok(()) = tokio::signal::ctrl_c() => {
-                talk::say("note", format!("\nkubectl dunlin: stopped; what the cluster was already asked for stands"));
+                talk::say("note", "\nkubectl dunlin: stopped; what the cluster was already asked for stands");
                 Ok(Exit::Stopped)
             }
         }

@@ -27,7 +27,7 @@ pub(super) async fn run(cluster: &Cluster, args: &RollbackArgs) -> Result<(), Cl
         return done(&name, "patched (no change)");
     }
     talk::say("note", format!("{name}: spec.target: {} -> {to}", set.spec.target));
-    talk::say("note", format!("{}", better_place(&set)));
+    talk::say("note", better_place(&set));
     match (yes, can_ask()) {
         (true, _) => {}
         (false, true) => confirm("What was applied after that state is undone, and its rows are gone. Go on?").await?,

@@ -37,7 +37,7 @@ pub(super) async fn run(cluster: &Cluster, args: &StatusArgs) -> Result<(), CliE
     let values = objects.iter().map(shown).collect::<Result<Vec<Value>, CliError>>()?;
     if values.is_empty() && !matches!(output, Some(ListFormat::Json | ListFormat::Yaml)) {
         match all_namespaces {
-            true => talk::say("note", format!("No resources found")),
+            true => talk::say("note", "No resources found"),
             false => talk::say("note", format!("No resources found in {} namespace.", cluster.namespace)),
         }
         return Ok(());
@@ -79,7 +79,7 @@ async fn follow(cluster: &Cluster, api: Api<DynamicObject>, args: &StatusArgs) -
             Err(error) => match trouble(cluster, error) {
                 Trouble::Final(error) => return Err(error.into()),
                 Trouble::Passing(message) => {
-                    talk::say("note", format!("{message}"));
+                    talk::say("note", message.clone());
                     true
                 }
             },

@@ -171,9 +171,7 @@ fn highest(dir: &MigrationDir) -> Option<&Version> {
 
 /// Writes a new migration, and prints its path.
 fn write(folder: &Path, name: &str, last: Option<&Version>, body: impl Fn(&str) -> String) -> Result<Exit, CliError> {
-    let Some(slug) = slug(name) else {
-        return Err(LocalError::setting(format!("{name:?}"), "has no letter or digit to make a file's name of").into());
-    };
+    let slug = slug(name)?;
     #[expect(clippy::disallowed_methods, reason = "a command begins here")]
     let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
     let (day, time) = (now.strftime("%Y%m%d").to_string(), now.strftime("%H%M%S").to_string());
@@ -194,14 +192,20 @@ fn write_new(path: &Path, text: &str) -> Result<(), LocalError> {
 }
 
 /// A name as a file has it: letters and digits of ASCII in lower case, one `_` between words.
-fn slug(name: &str) -> Option<String> {
+///
+/// # Errors
+/// It has none of them.
+pub(super) fn slug(name: &str) -> Result<String, LocalError> {
     let words = name.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let slug = words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("_");
-    (!slug.is_empty()).then_some(slug)
+    if slug.is_empty() {
+        return Err(LocalError::setting(format!("{name:?}"), "has no letter or digit to make a file's name of"));
+    }
+    Ok(slug)
 }
 
 /// A name as a title has it.
-fn title(name: &str) -> String {
+pub(super) fn title(name: &str) -> String {
     let title: String = name.replace('_', " ").chars().filter(|letter| !letter.is_control()).collect();
     let mut letters = title.trim().chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
@@ -221,7 +225,7 @@ mod tests {
             ("../evil", Some("evil"), "../evil"),
             ("naïve\n-- migrate: up", Some("na_ve_migrate_up"), "Naïve-- migrate: up"),
         ] {
-            assert_eq!((slug(name).as_deref(), title(name).as_str()), (expected, title_of_it), "{name:?}");
+            assert_eq!((slug(name).ok().as_deref(), title(name).as_str()), (expected, title_of_it), "{name:?}");
         }
     }
 }

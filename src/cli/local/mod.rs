@@ -10,6 +10,8 @@ pub mod error;
 pub mod files;
 pub mod history;
 mod interpolate;
+pub mod lint;
+pub mod pack;
 pub mod plan;
 mod project;
 mod rehearse;
@@ -17,9 +19,10 @@ pub mod resolve;
 pub mod rollback;
 mod run;
 mod settings;
+pub mod show;
 pub mod sql;
+pub mod squash;
 pub mod status;
-
 pub mod verify;
 
 use super::{CliError, exit::Exit, talk};

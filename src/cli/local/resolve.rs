@@ -69,7 +69,7 @@ pub(in crate::cli) async fn resolve(args: ResolveArgs) -> Result<Exit, LocalErro
         by: "dunlin resolve".to_owned(),
     });
     // The decision alone: what follows from it is for the next apply.
-    project.desired.target = Target::Steps { up: Vec::new(), down: Vec::new() };
+    project.desired.target = Target::Stay;
     let assessment = plan::plan(&content.dir, &history, &project.desired);
     let takes = |amendment: &&Amendment| matches!(amendment, Amendment::Resolve { run, .. } if *run == run_id);
     if !assessment.amendments.iter().any(|amendment| takes(&amendment)) {

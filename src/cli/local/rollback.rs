@@ -14,7 +14,7 @@ use crate::{
     cli::exit::Exit,
     core::{
         desired::{Desired, Rollback, Target},
-        history::History,
+        history::{History, Recorded},
         migration::{Direction, MigrationDir, Version},
         outcome::Failure,
         plan::{self, Assessment},
@@ -125,10 +125,15 @@ fn undone(
     }
     let downs = assessment.plan.steps.into_iter().filter(|step| step.direction == Direction::Down);
     let downs = downs.map(|step| step.version);
-    Ok(match extent {
+    let mut downs: Vec<Version> = match extent {
         Extent::Last(count) => downs.take(*count).collect(),
         Extent::Runs(_) | Extent::Behind(_) => downs.collect(),
-    })
+    };
+    // With one that stands for others go those: if they stayed, they would be restored in its place.
+    let goes = |row: &&Recorded| downs.contains(&row.version);
+    let parts: Vec<Version> = history.migrations.iter().filter(goes).flat_map(|row| row.replaces.clone()).collect();
+    downs.extend(parts);
+    Ok(downs)
 }
 
 /// The batch that was the last one before so many of those whose migrations are still applied.

@@ -6,6 +6,7 @@
 use std::{collections::HashMap, ops::Range};
 
 use super::{
+    dunlin::DUNLIN,
     markers::{Convention, Key, Meaning, Versions},
     problems::Problems,
 };
@@ -122,6 +123,25 @@ pub(super) fn read(
         down,
     };
     Some(Draft { migration, depends, replaces })
+}
+
+/// A section's text without the lines that say something of its file, for a file that says it itself.
+#[must_use]
+pub fn without_directives(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut from = 0;
+    scan(text, |found| {
+        if let Found::LineComment(comment) = found
+            && let Some((line_start, behind)) = line_alone(text, &comment)
+            && matches!(DUNLIN.meaning(&text[comment]), Meaning::Directive(..))
+        {
+            kept.push_str(&text[from..line_start]);
+            from = behind;
+        }
+        Next::Continue
+    });
+    kept.push_str(&text[from..]);
+    kept
 }
 
 /// The file's text without a byte order mark, if it is UTF-8 and not blank.

@@ -12,6 +12,8 @@ mod tests;
 
 use std::collections::HashMap;
 
+pub use file::without_directives;
+
 use file::{Draft, Reference};
 use problems::Problems;
 
@@ -44,6 +46,37 @@ pub struct SourceError {
     pub message: String,
 }
 
+/// One thing that is wrong with a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceProblem {
+    /// `InvalidSource`, `DuplicateVersion` or `DependencyCycle`.
+    pub reason: Reason,
+    /// Where it stands; None for what is wrong between files.
+    pub place: Option<Place>,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+/// A place in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file's name.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column, from 1, in characters.
+    pub column: u32,
+}
+
+impl std::fmt::Display for SourceProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.place {
+            Some(Place { file, line, column }) => write!(f, "{file}:{line}:{column}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
 /// A file whose name is a migration's, whatever it holds.
 struct Named<'a> {
     file: &'a BundleFile,
@@ -56,11 +89,33 @@ struct Named<'a> {
 /// # Errors
 /// [`SourceError`] for the first class of trouble by precedence, its message naming every place.
 pub fn read(bundle: &Bundle, format: Format) -> Result<MigrationDir, SourceError> {
+    check(bundle, format).map_err(|found| problems::joined(&found))
+}
+
+/// Reads and checks a whole bundle for everything that is wrong with it, however much that is.
+///
+/// # Errors
+/// All of it, that of the strongest reason first; cycles are looked for where nothing else is wrong.
+pub fn check(bundle: &Bundle, format: Format) -> Result<MigrationDir, Vec<SourceProblem>> {
+    let mut problems = Problems::default();
+    let migrations = read_files(bundle, format, &mut problems);
+    let mut found = problems.into_list();
+    if found.is_empty() {
+        let mut problems = Problems::default();
+        let ordered = order(migrations, &mut problems);
+        found = problems.into_list();
+        if found.is_empty() {
+            return Ok(MigrationDir::new(ordered));
+        }
+    }
+    Err(found)
+}
+
+fn read_files(bundle: &Bundle, format: Format, problems: &mut Problems) -> Vec<(Migration, Vec<Reference>)> {
     let convention = match format {
         Format::Auto | Format::Dunlin => &dunlin::DUNLIN,
         Format::Metapg => &metapg::METAPG,
     };
-    let mut problems = Problems::default();
     let mut named = Vec::with_capacity(bundle.files().len());
     let mut drafts = Vec::with_capacity(bundle.files().len());
     if bundle.files().is_empty() {
@@ -70,18 +125,13 @@ pub fn read(bundle: &Bundle, format: Format) -> Result<MigrationDir, SourceError
         );
     }
     for file in bundle.files() {
-        let Some((version, name)) = file::named(file, convention, &mut problems) else { continue };
-        drafts.extend(file::read(file, (version.clone(), name), convention, &mut problems));
+        let Some((version, name)) = file::named(file, convention, problems) else { continue };
+        drafts.extend(file::read(file, (version.clone(), name), convention, problems));
         named.push(Named { file, version, name });
     }
-    check_kinds(&named, &mut problems);
-    check_unique(&named, &mut problems);
-    let migrations = resolve(drafts, &named, &mut problems);
-    problems.into_result()?;
-    let mut problems = Problems::default();
-    let ordered = order(migrations, &mut problems);
-    problems.into_result()?;
-    Ok(MigrationDir::new(ordered))
+    check_kinds(&named, problems);
+    check_unique(&named, problems);
+    resolve(drafts, &named, problems)
 }
 
 /// One kind of version to a set: between two kinds there is no order that anybody means. A number of eight digits may be a

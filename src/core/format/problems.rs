@@ -1,6 +1,6 @@
 //! What is wrong with a bundle: collected over all files, said at once.
 
-use super::SourceError;
+use super::{Place, SourceError, SourceProblem};
 use crate::core::outcome::Reason;
 
 /// More lines than that are no help.
@@ -9,17 +9,21 @@ const SHOWN: usize = 20;
 /// Everything found so far.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
-    found: Vec<(Reason, String)>,
+    found: Vec<SourceProblem>,
 }
 
 impl Problems {
     pub fn add(&mut self, reason: Reason, message: String) {
-        self.found.push((reason, message));
+        self.found.push(SourceProblem { reason, place: None, message });
     }
 
     /// An error in a file at a line and a column.
     pub fn at(&mut self, file: &str, line: u32, column: u32, message: &str) {
-        self.add(Reason::InvalidSource, format!("{file}:{line}:{column}: {message}"));
+        self.found.push(SourceProblem {
+            reason: Reason::InvalidSource,
+            place: Some(Place { file: file.to_owned(), line, column }),
+            message: message.to_owned(),
+        });
     }
 
     /// Whether one more wouldn't be shown.
@@ -27,24 +31,25 @@ impl Problems {
         self.found.len() >= SHOWN
     }
 
-    /// The strongest reason, and the messages of all, those of the strongest first.
-    ///
-    /// # Errors
-    /// [`SourceError`] if anything was found.
-    pub fn into_result(mut self) -> Result<(), SourceError> {
+    /// All of them, those of the strongest reason first.
+    pub fn into_list(mut self) -> Vec<SourceProblem> {
         let rank = |reason: Reason| match reason {
             Reason::InvalidSource => 0,
             Reason::DuplicateVersion => 1,
             _ => 2,
         };
-        self.found.sort_by_key(|(reason, _)| rank(*reason));
-        let Some((reason, _)) = self.found.first() else { return Ok(()) };
-        let mut lines: Vec<&str> = self.found.iter().take(SHOWN).map(|(_, message)| message.as_str()).collect();
-        let more = self.found.len().saturating_sub(SHOWN);
-        let more_text = format!("… and {more} more");
-        if more > 0 {
-            lines.push(&more_text);
-        }
-        Err(SourceError { reason: *reason, message: lines.join("\n") })
+        self.found.sort_by_key(|problem| rank(problem.reason));
+        self.found
     }
+}
+
+/// The reason of the first, and the messages of all.
+pub(super) fn joined(found: &[SourceProblem]) -> SourceError {
+    let mut lines: Vec<String> = found.iter().take(SHOWN).map(ToString::to_string).collect();
+    let more = found.len().saturating_sub(SHOWN);
+    if more > 0 {
+        lines.push(format!("… and {more} more"));
+    }
+    let reason = found.first().map_or(Reason::InvalidSource, |problem| problem.reason);
+    SourceError { reason, message: lines.join("\n") }
 }

@@ -153,6 +153,27 @@ fn steps_by_hand_are_exactly_those_that_are_named() {
     }
 }
 
+/// A decision by hand is written down by itself, whatever kind of run it is about.
+#[test]
+fn a_decision_alone_runs_nothing() {
+    for mode in [TransactionMode::Transactional, TransactionMode::NonTransactional] {
+        let header = if mode == TransactionMode::Transactional { "" } else { "-- migrate: no-transaction\n" };
+        let all = files(&[both_ways("001", header), both_ways("002", "")]);
+        let mut row = failed_row(&all, "001");
+        let mut desired = going_to("latest");
+        desired.target = Target::Stay;
+        let undecided = plan(&all, &history(vec![row.clone()]), &desired);
+        assert_eq!((undecided.findings.len(), way(&undecided).as_str()), (1, ""), "{mode:?}");
+        desired.resolutions =
+            vec![Resolution { version: None, run: row.run.id, action: Action::Retry, by: "me".into() }];
+        let decided = plan(&all, &history(vec![row.clone()]), &desired);
+        assert!(matches!(decided.amendments[..], [Amendment::Resolve { .. }]), "{:?}", decided.amendments);
+        row.run.resolution = Some(Action::Retry);
+        let written = plan(&all, &history(vec![row]), &desired);
+        assert_eq!((written.findings.len(), way(&written).as_str()), (0, ""), "{mode:?}");
+    }
+}
+
 /// Whoever works by hand has no MigrationSet to edit or to annotate.
 #[test]
 fn messages_by_hand_name_flags_and_fields_of_the_file() {

@@ -30,6 +30,8 @@ pub(super) enum Wanted<'a> {
     Batch(i64),
     /// What there is, with some places of the source's order more and some migrations less.
     Steps { up: HashSet<usize>, down: HashSet<&'a Version> },
+    /// What there is. What would go on or run again is judged as if it did, and stays.
+    Stay,
     /// Nobody knows.
     Unknown,
 }
@@ -39,7 +41,7 @@ impl Wanted<'_> {
     pub fn has(&self, position: usize) -> bool {
         match self {
             Self::All => true,
-            Self::Nothing | Self::Batch(_) | Self::Unknown => false,
+            Self::Nothing | Self::Batch(_) | Self::Stay | Self::Unknown => false,
             Self::UpTo { has, .. } | Self::Steps { up: has, .. } => has.contains(&position),
         }
     }
@@ -47,14 +49,19 @@ impl Wanted<'_> {
     /// Whether a migration that was refused would run again: if not, there is nothing to say about it.
     pub fn wants(&self, ground: &Ground<'_>, row: &Recorded) -> bool {
         row.run.direction == Direction::Down
-            || matches!(self, Self::Unknown)
+            || matches!(self, Self::Stay | Self::Unknown)
             || ground.dir.position(&row.version).is_some_and(|position| self.has(position))
+    }
+
+    /// Whether what was cut off goes on.
+    pub fn goes_on(&self) -> bool {
+        !matches!(self, Self::Stay)
     }
 
     /// Whether an applied migration is to go; `position` is its place in the source's order, if it has one.
     pub fn undoes(&self, row: &Recorded, position: Option<usize>) -> bool {
         match self {
-            Self::All | Self::Unknown => false,
+            Self::All | Self::Stay | Self::Unknown => false,
             Self::Nothing => true,
             Self::UpTo { version, last, .. } => match (last, position) {
                 (Some(last), Some(position)) => position > *last,
@@ -78,6 +85,7 @@ fn resolve<'a>(ground: &Ground<'a>) -> Result<Wanted<'a>, String> {
     match &ground.desired.target {
         Target::Latest => Ok(Wanted::All),
         Target::None => Ok(Wanted::Nothing),
+        Target::Stay => Ok(Wanted::Stay),
         Target::Version(reference) => up_to(ground, reference),
         Target::Batch(batch) => {
             let last = ground.history.migrations.iter().map(|row| row.batch).max().unwrap_or(0);

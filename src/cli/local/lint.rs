@@ -1,0 +1,266 @@
+//! `dunlin lint`: what is wrong with files, and what of them deserves a second look. `dunlin check` is that, and `verify`.
+//!
+//! It says what the parser says, for all files at once, and knows no database.
+
+use crate::cli::talk;
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{args::ProjectArgs, error::LocalError, project::Project, status, verify::Comparison};
+use crate::{
+    cli::{
+        CliError,
+        exit::Exit,
+        output::{self, OutputFormat},
+    },
+    core::{
+        bundle::Bundle,
+        format::{self, Format, Place, SourceProblem},
+        migration::{Migration, MigrationDir, TransactionMode},
+        outcome::Reason,
+        sql::{Kind, SessionEffect, destructive::destructive},
+    },
+    source::dir,
+};
+
+/// Settings of `lint`.
+#[derive(Debug, Args)]
+pub struct LintArgs {
+    /// Say what stands in these files alone, and what is wrong between files; all of them are read.
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// How to print it.
+    #[arg(long, short = 'o', value_name = "FORMAT", value_enum, default_value_t)]
+    pub output: OutputFormat,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub project: ProjectArgs,
+}
+
+/// Settings of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// How to print it.
+    #[arg(long, short = 'o', value_name = "FORMAT", value_enum, default_value_t)]
+    pub output: OutputFormat,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub project: ProjectArgs,
+}
+
+/// Something that is said of files. A format: fields are added, never renamed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Remark {
+    severity: Severity,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<u32>,
+    /// `InvalidSource` and the like; `Destructive` and `NeedsNoTransaction` of warnings.
+    reason: String,
+    message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Severity {
+    Error,
+    Warning,
+}
+
+impl Severity {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// Says what is wrong with the files, and ends with 3 where anything is.
+pub(in crate::cli) fn lint(args: &LintArgs) -> Result<Exit, CliError> {
+    let project = Project::open(&args.project)?;
+    let named = named(&project.settings.migrations, &args.files)?;
+    let mut remarks = remarks(&project.settings.migrations)?;
+    remarks.retain(|remark| named.is_empty() || remark.file.as_ref().is_none_or(|file| named.contains(file)));
+    match args.output {
+        OutputFormat::Json => output::print_json(&as_json(&remarks))?,
+        OutputFormat::Text => output::print(&text(&remarks))?,
+    }
+    Ok(if is_sound(&remarks) { Exit::Done } else { Exit::Input })
+}
+
+/// As `lint`, and where files are sound, as `verify`.
+pub(in crate::cli) async fn check(args: CheckArgs) -> Result<Exit, CliError> {
+    let CheckArgs { output, project } = args;
+    let remarks = remarks(&Project::open(&project)?.settings.migrations)?;
+    if !is_sound(&remarks) {
+        match output {
+            OutputFormat::Json => output::print_json(&json!({"lint": as_json(&remarks), "verify": null}))?,
+            OutputFormat::Text => output::print(&text(&remarks))?,
+        }
+        talk::say("note", "the database wasn't looked at: correct the files first");
+        return Ok(Exit::Input);
+    }
+    if output == OutputFormat::Text {
+        output::print(&text(&remarks))?;
+    }
+    let seen = status::look(&project).await?;
+    let comparison = Comparison::of(&seen);
+    match output {
+        OutputFormat::Json => {
+            output::print_json(&json!({"lint": as_json(&remarks), "verify": comparison.as_json()}))?;
+        }
+        OutputFormat::Text => output::print(&comparison.text())?,
+    }
+    Ok(comparison.exit())
+}
+
+/// The files' names, as the folder has them. One that is elsewhere would be passed over in silence.
+fn named(folder: &Path, files: &[PathBuf]) -> Result<BTreeSet<String>, LocalError> {
+    let here = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let mut names = BTreeSet::new();
+    for file in files {
+        let is_here = file.canonicalize().is_ok_and(|path| path.parent() == Some(here.as_path()));
+        let Some(name) = file.file_name().and_then(|name| name.to_str()).filter(|_| is_here) else {
+            return Err(LocalError::setting(
+                file.display().to_string(),
+                format!("is no file of {}: name one, or another folder with --migrations", folder.display()),
+            ));
+        };
+        names.insert(name.strip_suffix(".gz").unwrap_or(name).to_owned());
+    }
+    Ok(names)
+}
+
+/// Everything that is to be said of a folder's files, errors first.
+fn remarks(folder: &Path) -> Result<Vec<Remark>, LocalError> {
+    let (files, problems) = dir::parts(folder)?;
+    let unplaced = |reason: Reason, message: String| error(&SourceProblem { reason, place: None, message });
+    let mut remarks: Vec<Remark> =
+        problems.into_iter().map(|problem| unplaced(Reason::InvalidSource, problem)).collect();
+    match Bundle::new(files) {
+        Err(twice) => remarks.push(unplaced(Reason::DuplicateVersion, twice.to_string())),
+        // Whoever has named all of them wrong needn't be told that there are none.
+        Ok(bundle) if bundle.files().is_empty() && !remarks.is_empty() => {}
+        Ok(bundle) => match format::check(&bundle, Format::Auto) {
+            Ok(dir) => remarks.extend(warnings(&dir)),
+            Err(found) => remarks.extend(found.iter().map(error)),
+        },
+    }
+    Ok(remarks)
+}
+
+fn error(problem: &SourceProblem) -> Remark {
+    let SourceProblem { reason, place, message } = problem;
+    Remark {
+        severity: Severity::Error,
+        file: place.as_ref().map(|place| place.file.clone()),
+        line: place.as_ref().map(|place| place.line),
+        column: place.as_ref().map(|place| place.column),
+        reason: format!("{reason:?}"),
+        message: message.clone(),
+    }
+}
+
+fn warnings(dir: &MigrationDir) -> Vec<Remark> {
+    let warned = dir.migrations().iter().flat_map(|migration| {
+        let mut warnings = destroys(migration);
+        warnings.extend(needs_no_transaction(migration));
+        warnings
+    });
+    warned.collect()
+}
+
+fn warning(place: Place, reason: &str, message: String) -> Remark {
+    let Place { file, line, column } = place;
+    Remark {
+        severity: Severity::Warning,
+        file: Some(file),
+        line: Some(line),
+        column: Some(column),
+        reason: reason.to_owned(),
+        message,
+    }
+}
+
+/// What the way up destroys; the way down is there to do so.
+fn destroys(migration: &Migration) -> Vec<Remark> {
+    let section = &migration.up;
+    let found = destructive(&section.text, &section.script);
+    let remark = |found: crate::core::sql::destructive::Destructive| {
+        let statement = section.script.statements.get(found.statement);
+        let column = statement.filter(|statement| statement.line == found.line).map_or(1, |statement| statement.column);
+        let place = Place { file: migration.file.clone(), line: section.first_line + found.line, column };
+        let message = format!(
+            "{}: what it takes away doesn't come back, and a program that still uses it fails: see that nobody needs it any more",
+            found.what
+        );
+        warning(place, "Destructive", message)
+    };
+    found.into_iter().map(remark).collect()
+}
+
+/// The first statement that runs outside of a transaction without having to, and stays where a later one fails.
+fn needs_no_transaction(migration: &Migration) -> Option<Remark> {
+    if migration.mode == TransactionMode::Transactional {
+        return None;
+    }
+    let section = &migration.up;
+    let could = section.script.statements.iter().find(|statement| {
+        matches!(statement.kind, Kind::Plain | Kind::Savepoint) && statement.session == SessionEffect::None
+    })?;
+    let alone = section.script.statements.iter().any(|statement| matches!(statement.kind, Kind::Alone(_)));
+    let message = if alone {
+        "this could run in a transaction, and doesn't, for others in the file can't: it stays where one of those fails; \
+         give it a file of its own"
+    } else {
+        "nothing in this file has to run outside of a transaction: remove `-- migrate: no-transaction`, or it stays half \
+         done where it fails"
+    };
+    let place = Place { file: migration.file.clone(), line: section.first_line + could.line, column: could.column };
+    Some(warning(place, "NeedsNoTransaction", message.to_owned()))
+}
+
+fn is_sound(remarks: &[Remark]) -> bool {
+    remarks.iter().all(|remark| remark.severity == Severity::Warning)
+}
+
+fn count(remarks: &[Remark], severity: Severity) -> usize {
+    remarks.iter().filter(|remark| remark.severity == severity).count()
+}
+
+fn as_json(remarks: &[Remark]) -> serde_json::Value {
+    json!({
+        "sound": is_sound(remarks),
+        "errors": count(remarks, Severity::Error),
+        "warnings": count(remarks, Severity::Warning),
+        "remarks": remarks,
+    })
+}
+
+/// A line each, as compilers write them.
+fn text(remarks: &[Remark]) -> String {
+    let mut text = String::new();
+    for Remark { severity, file, line, column, message, .. } in remarks {
+        if let (Some(file), Some(line), Some(column)) = (file, line, column) {
+            let _ = write!(text, "{file}:{line}:{column}: ");
+        }
+        let _ = writeln!(text, "{}: {message}", severity.word());
+    }
+    let _ = match (count(remarks, Severity::Error), count(remarks, Severity::Warning)) {
+        (0, 0) => writeln!(text, "the files are sound"),
+        (0, warnings) => writeln!(text, "the files are sound; warnings: {warnings}"),
+        (errors, warnings) => writeln!(text, "errors: {errors}, warnings: {warnings}; nothing of it would run"),
+    };
+    text
+}
