@@ -38,6 +38,19 @@ async fn a_database_is_named_by_fields_and_environments() {
     project.dunlin_with(&["apply"], &[]).await.code(3).says(&["dunlin.yaml: database.password", "SECRET isn't set"]);
 }
 
+/// Q80: what needs no database needs none of its variables, in a commit hook as anywhere.
+#[tokio::test]
+async fn files_are_worked_on_without_the_databases_variables() {
+    let project = line(&["001"]).await;
+    project.write("dunlin.yaml", "database: {url: \"${NEVER_SET}\"}\nenvs: {a: {database: {url: \"${NOR_THIS}\"}}}\n");
+    for command in [&["lint"][..], &["heads"], &["sql"], &["show", "001"], &["create", "next"], &["lint", "--env", "a"]]
+    {
+        let ran = project.dunlin_with(command, &[]).await;
+        assert!(!ran.stderr.contains("isn't set"), "{command:?}: {}", ran.stderr);
+    }
+    project.dunlin_with(&["status"], &[]).await.code(3).says(&["NEVER_SET isn't set"]);
+}
+
 /// M38: a file of variables counts where it is asked for, behind the process's own; PG* fill what nobody says.
 #[tokio::test]
 async fn variables_come_from_the_process_or_a_file() {

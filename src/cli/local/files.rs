@@ -96,7 +96,7 @@ pub(in crate::cli) fn init(args: &InitArgs) -> Result<Exit, LocalError> {
 
 /// Writes a migration for somebody to fill in.
 pub(in crate::cli) fn create(args: &CreateArgs) -> Result<Exit, CliError> {
-    let project = Project::open(&args.project)?;
+    let project = Project::open_files(&args.project)?;
     let folder = &project.settings.migrations;
     let mode = if args.no_transaction { "-- migrate: no-transaction\n" } else { "" };
     let body = |version: &str| {
@@ -108,7 +108,7 @@ pub(in crate::cli) fn create(args: &CreateArgs) -> Result<Exit, CliError> {
 
 /// Prints the ends of the set's branches.
 pub(in crate::cli) fn heads(args: &HeadsArgs) -> Result<Exit, CliError> {
-    let project = Project::open(&args.project)?;
+    let project = Project::open_files(&args.project)?;
     let content = project.content()?;
     let heads = content.dir.heads();
     match args.output {
@@ -127,7 +127,7 @@ pub(in crate::cli) fn heads(args: &HeadsArgs) -> Result<Exit, CliError> {
 
 /// Writes a migration that needs every head and does nothing, so that what comes next needs one file alone.
 pub(in crate::cli) fn merge(args: &MergeArgs) -> Result<Exit, CliError> {
-    let project = Project::open(&args.project)?;
+    let project = Project::open_files(&args.project)?;
     let content = project.content()?;
     let heads = content.dir.heads();
     if heads.len() < 2 {

@@ -88,7 +88,7 @@ impl Severity {
 
 /// Says what is wrong with the files, and ends with 3 where anything is.
 pub(in crate::cli) fn lint(args: &LintArgs) -> Result<Exit, CliError> {
-    let project = Project::open(&args.project)?;
+    let project = Project::open_files(&args.project)?;
     let named = named(&project.settings.migrations, &args.files)?;
     let mut remarks = remarks(&project.settings.migrations)?;
     remarks.retain(|remark| named.is_empty() || remark.file.as_ref().is_none_or(|file| named.contains(file)));

@@ -56,7 +56,7 @@ const MARK: &str = "# Written by dunlin pack, which overwrites it. Apply it with
 /// Writes the objects.
 pub(in crate::cli) fn pack(args: &PackArgs) -> Result<Exit, CliError> {
     let PackArgs { name, namespace, secret, output: PackFormat::Yaml, output_dir, project } = args;
-    let project = Project::open(project)?;
+    let project = Project::open_files(project)?;
     let bundle = sound(&project.settings.migrations)?;
     let names = objects::Names { name, namespace, secret };
     let objects = objects::objects(&bundle, names, &project.settings.spec)?;

@@ -4,7 +4,13 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{args::ProjectArgs, environment::Environment, error::LocalError, settings::Settings, talk};
+use super::{
+    args::ProjectArgs,
+    environment::Environment,
+    error::LocalError,
+    settings::{Settings, Uses},
+    talk,
+};
 use crate::{
     api::v1alpha1::{self, MigrationSet},
     core::{
@@ -43,7 +49,19 @@ impl Project {
                 "dunlin: --url has a password in it, which everybody on this machine can see: set DUNLIN_DATABASE_URL or PGPASSWORD instead",
             );
         }
-        let settings = Settings::read(args, &Environment::read(args.env_file.as_deref())?)?;
+        Self::open_for(args, Uses::Database)
+    }
+
+    /// The same for whoever works with files alone: what is said of the database isn't looked at.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_files(args: &ProjectArgs) -> Result<Self, LocalError> {
+        Self::open_for(args, Uses::Files)
+    }
+
+    fn open_for(args: &ProjectArgs, uses: Uses) -> Result<Self, LocalError> {
+        let settings = Settings::read(args, &Environment::read(args.env_file.as_deref())?, uses)?;
         let (desired, counted) = desired(&settings)?;
         Ok(Self { settings, desired, counted })
     }

@@ -40,6 +40,15 @@ pub struct Settings {
     pub spec: Value,
 }
 
+/// What a command works with: one that needs no database needs no variable of its settings, in a commit hook as anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uses {
+    /// Files alone.
+    Files,
+    /// A database as well.
+    Database,
+}
+
 /// The fields that an environment may have of its own.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,18 +69,21 @@ impl Settings {
     ///
     /// # Errors
     /// [`LocalError`] with the place of what can't be honoured.
-    pub fn read(args: &ProjectArgs, environment: &Environment) -> Result<Self, LocalError> {
+    pub fn read(args: &ProjectArgs, environment: &Environment, uses: Uses) -> Result<Self, LocalError> {
         let path = args.config.clone().unwrap_or_else(|| FILE.into());
         let mut file = read_file(&path, args.config.is_some())?;
         let shown = path.display().to_string();
         let beside = path.parent().map(Path::to_owned).unwrap_or_default();
         let migrations = take_text(&mut file, "migrations", environment, &shown)?;
         let envs = take_envs(&mut file, &shown)?;
-        let root = fields(Value::Object(file), "", environment, &shown)?;
+        let root = fields(Value::Object(file), "", environment, &shown, uses)?;
         let named = args.env.as_deref().or_else(|| environment.get("DUNLIN_ENV"));
-        let (env, own) = choose(envs, named, environment, &shown)?;
+        let (env, own) = choose(envs, named, environment, &shown, uses)?;
         let own_place = if env == DEFAULT { "default".to_owned() } else { format!("envs.{env}") };
-        let url = url(args, environment, named.filter(|name| *name != DEFAULT))?;
+        let url = match uses {
+            Uses::Files => None,
+            Uses::Database => url(args, environment, named.filter(|name| *name != DEFAULT))?,
+        };
         let mut places = places(&root, &own, &env, &shown);
         let (database, certificates) =
             database(&root, &own, &own_place, url, environment, (&beside, &shown), &mut places)?;
@@ -148,9 +160,18 @@ fn take_envs(file: &mut serde_json::Map<String, Value>, shown: &str) -> Result<B
 }
 
 /// The fields of all, or of one environment: those alone are interpolated, so that nobody needs the variables of others.
-fn fields(mut value: Value, place: &str, environment: &Environment, shown: &str) -> Result<Fields, LocalError> {
+fn fields(
+    mut value: Value,
+    place: &str,
+    environment: &Environment,
+    shown: &str,
+    uses: Uses,
+) -> Result<Fields, LocalError> {
     if value.is_null() {
         return Ok(Fields::default());
+    }
+    if let (Uses::Files, Value::Object(fields)) = (uses, &mut value) {
+        fields.remove("database");
     }
     interpolate(&mut value, place, environment).map_err(|(field, problem)| at(shown, &field, problem))?;
     serde_json::from_value(value).map_err(|error| {
@@ -165,6 +186,7 @@ fn choose(
     named: Option<&str>,
     environment: &Environment,
     shown: &str,
+    uses: Uses,
 ) -> Result<(String, Fields), LocalError> {
     let name = named.unwrap_or(DEFAULT);
     let known: Vec<String> = envs.keys().cloned().collect();
@@ -174,7 +196,7 @@ fn choose(
             Err(at(shown, "envs", format!("{first} and {second} are one name, written in two ways: keep one")))
         }
         (Some((name, value)), None) => {
-            let own = fields(value, &format!("envs.{name}"), environment, shown)?;
+            let own = fields(value, &format!("envs.{name}"), environment, shown, uses)?;
             Ok((name, own))
         }
         (None, _) if name == DEFAULT => Ok((name.to_owned(), Fields::default())),

@@ -31,7 +31,7 @@ pub struct ShowArgs {
 
 /// Prints what a file says.
 pub(in crate::cli) fn show(args: &ShowArgs) -> Result<Exit, CliError> {
-    let project = Project::open(&args.project)?;
+    let project = Project::open_files(&args.project)?;
     let content = project.content()?;
     let migration = find(&content.dir, &args.migration).ok_or_else(|| {
         LocalError::setting(

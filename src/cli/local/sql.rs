@@ -35,7 +35,7 @@ pub struct SqlArgs {
 
 /// Prints the range.
 pub(in crate::cli) fn sql(args: &SqlArgs) -> Result<Exit, CliError> {
-    let project = Project::open(&args.project)?;
+    let project = Project::open_files(&args.project)?;
     let dir = project.content()?.dir;
     let migrations = range(&dir, args)?;
     let direction = if args.down { Direction::Down } else { Direction::Up };
