@@ -174,14 +174,49 @@ async fn somebody_elses_run_is_waited_for_and_named() {
     project.dunlin(&["apply", "--wait", "0s"]).await.code(7).says(&["pid"]);
     let waits = project.dunlin(&["apply"]);
     let ends = async {
-        crate::support::eventually("it waits", std::time::Duration::from_secs(20), async || {
-            let tries =
-                project.ask("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'dunlin/%'").await;
-            if tries == "0" { Err(tries) } else { Ok(()) }
-        })
-        .await;
+        project.until(AT_WORK, "t").await;
         project.ask(&format!("SELECT pg_advisory_unlock({key})")).await;
     };
     let (ran, ()) = tokio::join!(waits, ends);
     ran.code(0).says(&["applied 002_t.sql"]);
+}
+
+const AT_WORK: &str = "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name LIKE 'dunlin/%'";
+
+/// M32: whoever waits for somebody else's run stops at once, and says so.
+#[tokio::test]
+async fn a_wait_for_somebody_elses_run_is_stopped_at_once() {
+    let project = line(&["001"]).await;
+    project.dunlin(&["apply"]).await.code(0);
+    let key = project.ask("SELECT lock_key FROM dunlin.set").await;
+    project.ask(&format!("SELECT pg_advisory_lock({key})")).await;
+    let (name, text) = table("002");
+    project.migration(&name, &text);
+    for signal in ["INT", "TERM"] {
+        let begun = project.begin(&["apply", "--wait", "10m"]);
+        // It takes the lock with two sessions.
+        project.until("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'dunlin/%'", "2").await;
+        begun.end_by(signal).await.code(130).says(&["stopped: 0 of the plan done"]);
+        project.until(AT_WORK, "f").await;
+    }
+    assert_eq!(project.tables().await, "t_001");
+}
+
+/// What is in a transaction is rolled back when it is stopped, and what went before it stays.
+#[tokio::test]
+async fn a_migration_under_way_is_stopped_and_leaves_nothing() {
+    for signal in ["INT", "TERM"] {
+        let project = line(&["001"]).await;
+        project.migration("002_b.sql", "CREATE TABLE b (a int);\nSELECT pg_sleep(600);\n");
+        let begun = project.begin(&["apply"]);
+        project
+            .until(
+                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND wait_event = 'PgSleep'",
+                "1",
+            )
+            .await;
+        begun.end_by(signal).await.code(130).says(&["stopping", "applied 001_t.sql", "stopped: 1 of the plan done"]);
+        assert_eq!(project.tables().await, "t_001");
+        project.dunlin(&["status", "-o", "json"]).await.code(0);
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
 };
 
 use crate::support;
@@ -62,6 +63,22 @@ impl Project {
         ran(output.expect("the program runs"))
     }
 
+    /// `dunlin` at work in the folder, for whoever stops it.
+    pub fn begin(&self, arguments: &[&str]) -> Begun {
+        let mut command = command(self.folder.path(), arguments, &[("DUNLIN_DATABASE_URL", &self.url)]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Begun(command.spawn().expect("the program runs"))
+    }
+
+    /// Waits until a query answers so.
+    pub async fn until(&self, query: &str, expected: &str) {
+        support::eventually(query, Duration::from_secs(20), async || {
+            let found = self.ask(query).await;
+            if found == expected { Ok(()) } else { Err(found) }
+        })
+        .await;
+    }
+
     pub async fn ask(&self, query: &str) -> String {
         let messages = self.sql.simple_query(query).await.unwrap_or_else(|error| panic!("{query}: {error:?}"));
         let row = messages.iter().find_map(|message| match message {
@@ -74,6 +91,19 @@ impl Project {
     /// The tables of the schema public.
     pub async fn tables(&self) -> String {
         self.ask("SELECT coalesce(string_agg(tablename, ' ' ORDER BY tablename), '') FROM pg_tables WHERE schemaname = 'public'").await
+    }
+}
+
+/// A command under way.
+pub struct Begun(Child);
+
+impl Begun {
+    /// Sends it a signal, as `INT`, and waits for its end.
+    pub async fn end_by(self, signal: &str) -> Ran {
+        let killed = Command::new("kill").args([&format!("-{signal}"), &self.0.id().to_string()]).status();
+        assert!(killed.is_ok_and(|status| status.success()));
+        let output = tokio::task::spawn_blocking(move || self.0.wait_with_output()).await.expect("it is waited for");
+        ran(output.expect("it ends"))
     }
 }
 
@@ -102,7 +132,7 @@ impl Ran {
 fn command(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
     command.args(arguments).current_dir(folder).env_clear().envs(environment.iter().copied());
-    command.stdin(std::process::Stdio::null());
+    command.stdin(Stdio::null());
     command
 }
 

@@ -135,31 +135,11 @@ async fn a_rehearsal_that_is_stopped_leaves_nothing_behind() {
     let before = catalogs(&project).await;
     project.ask("BEGIN").await;
     project.ask("LOCK TABLE t_001").await;
-    let child = std::process::Command::new(env!("CARGO_BIN_EXE_dunlin"))
-        .args(["plan", "--execute", "--lock-timeout", "10m"])
-        .current_dir(project.folder.path())
-        .env("DUNLIN_DATABASE_URL", &project.url)
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .expect("the program runs");
+    let begun = project.begin(&["plan", "--execute", "--lock-timeout", "10m"]);
     let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 't_001'::regclass";
-    let shows = async |expected: &str| {
-        crate::support::eventually(expected, std::time::Duration::from_secs(20), async || {
-            let found = project.ask(waiting).await;
-            if found == expected { Ok(()) } else { Err(found) }
-        })
-        .await;
-    };
-    shows("1").await;
-    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(killed.is_ok_and(|status| status.success()));
-    let ran = tokio::task::spawn_blocking(move || child.wait_with_output()).await.expect("it is waited for");
-    let ran = ran.expect("it ends");
-    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-    assert_eq!(ran.status.code(), Some(130), "{said}");
-    assert!(said.contains("stopped: the rehearsal was rolled back"), "{said}");
-    shows("0").await;
+    project.until(waiting, "1").await;
+    begun.end_by("INT").await.code(130).says(&["stopped: the rehearsal was rolled back"]);
+    project.until(waiting, "0").await;
     project.ask("ROLLBACK").await;
     assert_eq!(catalogs(&project).await, before, "something stayed");
 }

@@ -77,16 +77,16 @@ pub(in crate::cli) async fn apply(args: ApplyArgs) -> Result<Exit, CliError> {
         let how = Preview { output: OutputFormat::Text, exit_code: false, rehearsal: Some(lock_timeout) };
         return planning::preview(project, how).await;
     }
-    Ok(carry_out(project, &run, |_| None).await?)
+    Ok(Box::pin(carry_out(project, &run, |_| None)).await?)
 }
 
 /// Applies the next migration.
 pub(in crate::cli) async fn up(args: UpArgs) -> Result<Exit, LocalError> {
     let project = Project::open(&args.run.project)?;
-    carry_out(project, &args.run, |assessment| {
+    Box::pin(carry_out(project, &args.run, |assessment| {
         let next = assessment.plan.steps.iter().find(|step| step.direction == Direction::Up)?;
         Some(Target::Steps { up: vec![next.version.clone()], down: Vec::new() })
-    })
+    }))
     .await
 }
 

@@ -20,6 +20,7 @@ pub mod rollback;
 mod run;
 mod settings;
 pub mod show;
+mod signals;
 pub mod sql;
 pub mod squash;
 pub mod status;

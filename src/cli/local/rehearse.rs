@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{
     error::{LocalError, MigrationError},
     project::Project,
+    signals::Signals,
     talk::Event,
 };
 use crate::{
@@ -47,13 +48,8 @@ pub(super) async fn rehearse(
     parameters: &Parameters,
     subject: (&MigrationDir, &History, &Plan),
 ) -> Result<Rehearsal, LocalError> {
-    let stop = async {
-        // Where the signal can't be waited for, it ends the process as it always did.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    Ok(execute::rehearse(session, parameters, &project.desired, subject, stop).await?)
+    let mut signals = Signals::listen();
+    Ok(execute::rehearse(session, parameters, &project.desired, subject, signals.next()).await?)
 }
 
 /// The same for programs.

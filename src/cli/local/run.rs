@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::Instant};
 
-use super::{error::LocalError, project::Project, talk::Event};
+use super::{error::LocalError, project::Project, signals::Signals, talk::Event};
 use crate::{
     cli::exit::Exit,
     core::{
@@ -39,6 +39,8 @@ impl Run<'_> {
     /// Why it couldn't go on.
     pub async fn perform(&self, session: Session) -> Result<Exit, LocalError> {
         let until = Instant::now() + self.wait;
+        let mut signals = Signals::listen();
+        let stop = watch::Sender::new(Stop::No);
         let mut session = Some(session);
         let mut told = false;
         loop {
@@ -46,22 +48,27 @@ impl Run<'_> {
                 Some(session) => session,
                 None => self.project.look(self.parameters).await?.0,
             };
-            let report = self.once(session).await;
+            let report = self.once(session, &stop, &mut signals).await;
             match &report.end {
+                End::Failed(failure) if failure.reason == Reason::WaitingForLock && *stop.borrow() != Stop::No => {
+                    return self.summarize(Report { end: End::Stopped, ..report });
+                }
                 End::Failed(failure) if failure.reason == Reason::WaitingForLock && Instant::now() < until => {
                     if !told {
                         self.event("waiting", format!("waiting: {}", failure.message)).say();
                         told = true;
                     }
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(PAUSE) => {}
+                        () = signals.next() => return self.summarize(Report { end: End::Stopped, ..report }),
+                    }
                 }
                 _ => return self.summarize(report),
             }
         }
     }
 
-    async fn once(&self, session: Session) -> Report {
-        let (stop, stopped) = watch::channel(Stop::No);
+    async fn once(&self, session: Session, stop: &watch::Sender<Stop>, signals: &mut Signals) -> Report {
         let running = watch::Sender::new(None);
         let work = Work {
             parameters: self.parameters,
@@ -73,13 +80,13 @@ impl Run<'_> {
             uid: None,
         };
         let mut shown = running.subscribe();
-        let mut execution = std::pin::pin!(execute::execute(session, work, stopped, &running));
+        let mut execution = std::pin::pin!(execute::execute(session, work, stop.subscribe(), &running));
         let mut last = None;
         loop {
             tokio::select! {
                 biased;
                 report = &mut execution => return report,
-                _ = tokio::signal::ctrl_c() => {
+                () = signals.next() => {
                     if *stop.borrow() != Stop::No {
                         self.event("left", "left to the server: the next look tells what came of it").say();
                         std::process::exit(Exit::Stopped.code().into());
