@@ -57,10 +57,10 @@ pub enum LocalError {
     )]
     NoDatabase,
     /// The engine's own word.
-    #[error("{}", .0.message)]
+    #[error("{}", at_a_terminal(&.0.message))]
     Engine(#[from] Failure),
     /// The engine's own word on one migration.
-    #[error("{}", .0.failure.message)]
+    #[error("{}", at_a_terminal(&.0.failure.message))]
     Migration(Box<MigrationError>),
     /// A file can't be written.
     #[error("{}: {source}; see to it that it can be written", .path.display())]
@@ -159,6 +159,14 @@ impl From<LocalError> for CliError {
     }
 }
 
+/// What an operator would do by itself is for whoever runs the command.
+fn at_a_terminal(message: &str) -> String {
+    const PROMISES: [&str; 3] =
+        ["; it is tried again until the server takes writes", "; it is tried again", ", and is tried again"];
+    let promise = PROMISES.into_iter().find(|promise| message.contains(promise));
+    promise.map_or_else(|| message.to_owned(), |promise| message.replace(promise, "; run it again"))
+}
+
 /// Fields as `dunlin.yaml` has them.
 fn without_spec(invalid: &InvalidSpec) -> String {
     let line = |problem: &crate::api::v1alpha1::Problem| {
@@ -167,4 +175,21 @@ fn without_spec(invalid: &InvalidSpec) -> String {
         format!("{path}: {}", problem.message)
     };
     invalid.problems.iter().map(line).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_at_a_terminal_is_promised_another_try() {
+        for (message, expected) in [
+            ("the session was lost; it is tried again", "the session was lost; run it again"),
+            ("It gave way, and is tried again", "It gave way; run it again"),
+            ("it is read-only; it is tried again until the server takes writes", "it is read-only; run it again"),
+            ("column \"b\" does not exist", "column \"b\" does not exist"),
+        ] {
+            assert_eq!(at_a_terminal(message), expected);
+        }
+    }
 }
