@@ -2,7 +2,7 @@
 
 use crate::project::{Project, line, table};
 
-/// M12, P06: everything is applied, once, and what was done is said.
+/// M12, P06, H17: everything is applied, once, and what was done is said.
 #[tokio::test]
 async fn everything_pending_is_applied_and_then_nothing() {
     let project = line(&["001", "002", "003"]).await;
@@ -24,7 +24,7 @@ async fn up_applies_the_next_one_alone() {
     assert_eq!(project.tables().await, "t_001 t_002");
 }
 
-/// M14, M15: the last applied first, by the way down that the history holds; and the plan is shown before.
+/// M14, M15, Q11, H03, H11: the last applied first, by the way down that the history holds; and the plan is shown before.
 #[tokio::test]
 async fn a_rollback_undoes_the_last_ones_and_shows_its_plan() {
     let project = line(&["001", "002", "003", "004"]).await;
@@ -42,7 +42,7 @@ async fn a_rollback_undoes_the_last_ones_and_shows_its_plan() {
     project.dunlin(&["rollback"]).await.code(0).says(&["nothing to roll back"]);
 }
 
-/// M15, P07, H12, Q51: to a version, whose name may stand with it; an unknown one runs nothing.
+/// M15, P07, H12, Q45, Q51: to a version, whose name may stand with it; an unknown one runs nothing.
 #[tokio::test]
 async fn a_rollback_to_a_version_undoes_what_is_behind_it() {
     let project = line(&["001", "002", "003"]).await;
@@ -56,7 +56,7 @@ async fn a_rollback_to_a_version_undoes_what_is_behind_it() {
     assert_eq!(project.tables().await, "t_001 t_002");
 }
 
-/// Each run is a batch, and `--runs` undoes exactly the last ones of those that still stand.
+/// H04, H12, H21: each run is a batch, and `--runs` undoes exactly the last ones of those that still stand.
 #[tokio::test]
 async fn a_rollback_of_runs_undoes_what_they_applied() {
     let project = line(&["001", "002"]).await;
@@ -90,7 +90,7 @@ async fn a_rollback_that_can_not_be_runs_nothing() {
     assert_eq!(project.tables().await, "b t_001");
 }
 
-/// `reset` asks everywhere, since it undoes everything.
+/// H14: `reset` asks everywhere, since it undoes everything.
 #[tokio::test]
 async fn a_reset_wants_a_yes() {
     let project = line(&["001", "002"]).await;
@@ -101,7 +101,7 @@ async fn a_reset_wants_a_yes() {
     assert_eq!(project.tables().await, "");
 }
 
-/// M22: byte for byte, on stdout alone, by a role that may only read; nothing of ours is made.
+/// M22, H16: byte for byte, on stdout alone, by a role that may only read; nothing of ours is made.
 #[tokio::test]
 async fn a_plan_is_the_sql_that_would_run_and_changes_nothing() {
     let text = "CREATE TABLE ü (a text DEFAULT 'line\n-- no comment\n\n');  -- why\n";

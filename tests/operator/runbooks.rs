@@ -1,4 +1,4 @@
-//! The pages of `docs/runbooks/`: there is one for each reason, and what they say is so.
+//! H32: the pages of `docs/runbooks/`: there is one for each reason, and what they say is so.
 
 mod page;
 mod surroundings;

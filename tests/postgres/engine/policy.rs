@@ -44,6 +44,7 @@ async fn line_endings_and_a_mark_are_no_drift() {
     fixture.apply(&[("001_one.sql", "\u{feff}CREATE TABLE one\r\n(a int);\r\n")]).await.is_up_to_date();
 }
 
+/// H31: refused by default, and left out or undone on somebody's word.
 #[tokio::test]
 async fn a_migration_that_left_the_source_is_missing_by_policy() {
     let mut fixture = Fixture::new().await;
