@@ -4,6 +4,7 @@
 
 mod claim;
 mod describe;
+mod jobs;
 mod past;
 mod rehearse;
 mod retry;

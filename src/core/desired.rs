@@ -143,6 +143,16 @@ pub struct Reference {
     pub name: Option<String>,
 }
 
+impl Reference {
+    /// Reads a version, or a version and the name behind it.
+    ///
+    /// # Errors
+    /// A sentence saying what a version looks like.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        Version::parse_reference(text).map(|(version, name)| Self { version, name: name.map(str::to_owned) })
+    }
+}
+
 /// `spec.target`: the state to be in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
@@ -163,6 +173,26 @@ pub enum Target {
         /// What is to be undone of what is.
         down: Vec<Version>,
     },
+}
+
+impl Target {
+    /// Reads what `spec.target` may say: `latest`, `none`, a version, or `batch:` and a number.
+    ///
+    /// # Errors
+    /// A sentence saying what a target looks like.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("batch:")) {
+            ("latest", _) => Ok(Self::Latest),
+            ("none", _) => Ok(Self::None),
+            (_, Some(batch)) => batch
+                .parse::<u32>()
+                .map(|batch| Self::Batch(batch.into()))
+                .map_err(|_| format!("{text:?} names no batch: write batch: and a number, as status.recent shows it")),
+            (_, None) => Reference::parse(text)
+                .map(Self::Version)
+                .map_err(|why| format!("is latest, none or a version: {why}, also with _ and a name behind it")),
+        }
+    }
 }
 
 /// `spec.approval`, and the annotation that does the same.

@@ -156,6 +156,14 @@ impl History {
     }
 }
 
+impl Recorded {
+    /// Whether the database has met it: a transaction that failed left nothing.
+    #[must_use]
+    pub fn is_contact(&self) -> bool {
+        self.state != State::Failed || self.mode != TransactionMode::Transactional
+    }
+}
+
 impl State {
     /// Whether the database has it.
     #[must_use]

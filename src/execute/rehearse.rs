@@ -3,16 +3,14 @@
 //! Nothing of ours is made, no lock of ours is taken and no claim written: whoever is at work isn't held up by more than
 //! what the migrations themselves lock, and those wait no longer than the session's lock time-out says.
 
-use std::collections::HashMap;
-
-use super::{Session, claim, describe, lost, step};
+use super::{Session, claim, describe, jobs, lost};
 use crate::{
     core::{
         desired::{Desired, TransactionScope},
         history::{History, RunError},
         job::Job,
         migration::{Direction, MigrationDir, TransactionMode, Version},
-        outcome::{Failure, Reason},
+        outcome::Failure,
         plan::{Plan, Step},
     },
     database::{
@@ -79,7 +77,7 @@ pub async fn rehearse(
     (dir, history, plan): (&MigrationDir, &History, &Plan),
     stop: impl Future<Output = ()>,
 ) -> Result<Rehearsal, Failure> {
-    let jobs = jobs(&session, desired, dir, history, plan).await?;
+    let jobs = read_jobs(&session, desired, dir, history, plan).await?;
     let Session { connection, sql, .. } = session;
     let watching = connect::connect(parameters, &super::application_name(desired)).await.map_err(Failure::from)?;
     let pid = claim::rule_out_pooler(&connection.client, &watching.client).await?;
@@ -98,39 +96,24 @@ pub async fn rehearse(
 }
 
 /// What the steps send.
-async fn jobs<'a>(
+async fn read_jobs<'a>(
     session: &Session,
     desired: &Desired,
     dir: &'a MigrationDir,
     history: &History,
     plan: &Plan,
 ) -> Result<Vec<Job<'a>>, Failure> {
-    let mut stored: HashMap<String, String> = HashMap::new();
-    let downs = plan.steps.iter().filter(|step| step.direction == Direction::Down).map(|step| step.version.as_str());
-    let downs: Vec<&str> = downs.collect();
-    if !downs.is_empty() {
+    let downs = jobs::downs(plan);
+    let stored = if downs.is_empty() {
+        Vec::new()
+    } else {
         let query = session.sql.look(&read::downs(&session.tables, &downs));
-        let rows = session::query(&session.connection.client, &query).await.map_err(|error| {
+        session::query(&session.connection.client, &query).await.map_err(|error| {
             let cure = format!("it needs: {}", session.tables.grants(&session.who));
             error.into_failure("reading the recorded ways down", &cure)
-        })?;
-        stored.extend(rows.iter().filter_map(|row| Some((row.get(0)?.to_owned(), row.get(1)?.to_owned()))));
-    }
-    let job = |step: &Step| {
-        let row = history.migrations.iter().find(|row| row.version == step.version);
-        match (step.direction, dir.get(&step.version), row) {
-            (Direction::Up, Some(migration), row) => Ok(Job::up(migration, row, &desired.session)),
-            (Direction::Down, _, Some(row)) => {
-                let section = step::down(row, stored.get(row.version.as_str()), dir)?;
-                Ok(Job::down(row, section, history, &desired.session))
-            }
-            (Direction::Up | Direction::Down, _, _) => Err(Failure::new(
-                Reason::Retrying,
-                format!("{} is neither in the source nor in the history: look again", step.version),
-            )),
-        }
+        })?
     };
-    plan.steps.iter().map(job).collect()
+    jobs::jobs(plan, dir, history, &desired.session, &stored)
 }
 
 async fn run(

@@ -1,13 +1,13 @@
 //! One step of a plan: run it, and write down how it went.
 
-use std::{borrow::Cow, collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::{
     Running, Stop, Work,
     claim::Claim,
-    describe, lost, retry,
+    describe, jobs, lost, retry,
     supervise::{look_every, supervise},
 };
 use crate::{
@@ -15,9 +15,9 @@ use crate::{
         desired::{Action, TransactionScope},
         history::{History, Recorded, Retrying, RunOutcome, State},
         job::{self, ApprovedStep, Job},
-        migration::{Direction, MigrationDir, TransactionMode, Version},
+        migration::{Direction, TransactionMode, Version},
         outcome::{Failure, Reason},
-        plan::{Amendment, Assessment, Plan},
+        plan::{Amendment, Assessment},
     },
     database::{
         apply::{self, Applied, Frame, Part, Refusal},
@@ -120,39 +120,21 @@ pub(super) async fn amend(
     written.map_err(|error| claim.refused("amending the history", error))
 }
 
-/// What a plan's steps run, in order: all of it is there and can be read before the first statement of the first one.
-async fn jobs<'a>(
+/// The jobs of a plan, each with what is left to approve behind it.
+async fn read_jobs<'a>(
     claim: &Claim,
     work: &Work<'a>,
     history: &History,
     assessment: &Assessment,
 ) -> Result<Vec<Job<'a>>, Failure> {
-    let Plan { steps } = &assessment.plan;
-    let known = history.by_version();
-    let session = &work.desired.session;
-    let mut stored = HashMap::new();
-    let downs: Vec<&str> =
-        steps.iter().filter(|step| step.direction == Direction::Down).map(|step| step.version.as_str()).collect();
-    if !downs.is_empty() {
+    let downs = jobs::downs(&assessment.plan);
+    let stored = if downs.is_empty() {
+        Vec::new()
+    } else {
         let answer = session::query(claim.client(), &read::downs(&claim.tables, &downs)).await;
-        let rows = answer.map_err(|error| claim.refused("reading the recorded ways down", error))?;
-        stored.extend(rows.iter().filter_map(|row| Some((row.get(0)?.to_owned(), row.get(1)?.to_owned()))));
-    }
-    let mut jobs = Vec::with_capacity(steps.len());
-    for step in steps {
-        let row = known.get(&step.version).copied();
-        jobs.push(match (step.direction, work.dir.get(&step.version), row) {
-            (Direction::Up, Some(migration), row) => Job::up(migration, row, session),
-            (Direction::Down, _, Some(row)) => {
-                let section = down(row, stored.get(row.version.as_str()), work.dir)?;
-                Job::down(row, section, history, session)
-            }
-            (Direction::Up | Direction::Down, _, _) => {
-                let what = format!("{} is neither in the source nor in the history", step.version);
-                return Err(lost("reading what is to run", &what));
-            }
-        });
-    }
+        answer.map_err(|error| claim.refused("reading the recorded ways down", error))?
+    };
+    let mut jobs = jobs::jobs(&assessment.plan, work.dir, history, &work.desired.session, &stored)?;
     if let Some(plan) = assessment.approved {
         let rests = assessment.plan.rests();
         let last = jobs.len().saturating_sub(1);
@@ -162,30 +144,6 @@ async fn jobs<'a>(
         }
     }
     Ok(jobs)
-}
-
-/// The way down that the history holds, read and held against its checksum.
-pub(super) fn down<'a>(
-    row: &Recorded,
-    stored: Option<&String>,
-    dir: &'a MigrationDir,
-) -> Result<Cow<'a, crate::core::migration::Section>, Failure> {
-    let Recorded { version, name, .. } = row;
-    let unreadable = |why: &str| {
-        Failure::new(
-            Reason::NoDownMigration,
-            format!(
-                "the way down that is recorded for {version}_{name} can't be read ({why}): write the `-- migrate: down` section of its \
-                 file anew; nothing was run"
-            ),
-        )
-    };
-    let stored = stored.ok_or_else(|| unreadable("it isn't there"))?;
-    let section = job::down_section(row, dir, stored).map_err(|why| unreadable(&why))?;
-    if row.down_checksum.as_ref() != Some(&section.checksum) {
-        return Err(unreadable("it isn't the text of the recorded checksum"));
-    }
-    Ok(section)
 }
 
 /// Runs the steps in order, until one doesn't go through.
@@ -199,7 +157,7 @@ pub(super) async fn run_plan(
     applied: &mut Vec<(Version, Direction)>,
 ) -> Ended {
     let plan = &assessment.plan;
-    let jobs = match jobs(claim, work, history, assessment).await {
+    let jobs = match read_jobs(claim, work, history, assessment).await {
         Ok(jobs) => jobs,
         Err(failure) => return Ended::Failed(failure),
     };

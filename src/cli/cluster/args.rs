@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::super::args::{LogArgs, VersionArgs};
 use super::output::{DocumentFormat, ListFormat};
 use crate::api::v1alpha1::{ResolutionAction, parse_duration};
-use crate::core::{bundle::Digest, migration::Version};
+use crate::core::{bundle::Digest, desired::Target};
 
 /// MigrationSets in a cluster: how they stand, and what a person decides about them.
 #[derive(Debug, Parser)]
@@ -273,18 +273,12 @@ fn set_name(text: &str) -> Result<String, String> {
 }
 
 fn earlier_target(text: &str) -> Result<String, String> {
-    let understood = match (text, text.strip_prefix("batch:")) {
-        ("none", _) => true,
-        ("latest", _) => {
-            return Err("latest is no way back: set spec.target in the manifest, or remove it there".to_owned());
+    match Target::parse(text) {
+        Ok(Target::Latest) => {
+            Err("latest is no way back: set spec.target in the manifest, or remove it there".to_owned())
         }
-        (_, Some(batch)) => batch.parse::<u32>().is_ok(),
-        (_, None) => Version::parse_reference(text).is_ok(),
-    };
-    if understood {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("{text:?} is no state: write a version such as 003, none, or batch: and a number"))
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(format!("{text:?} is no state: write a version such as 003, none, or batch: and a number")),
     }
 }
 

@@ -17,8 +17,8 @@ use crate::{
     api::v1alpha1::parse_duration,
     cli::{CliError, exit::Exit, output::OutputFormat},
     core::{
-        desired::{GivenApproval, Reference, Target},
-        migration::{Direction, Version},
+        desired::{GivenApproval, Target},
+        migration::Direction,
         plan::{self, Assessment},
     },
 };
@@ -134,11 +134,10 @@ pub(super) fn steps(assessment: &Assessment) -> String {
 
 /// A target as `spec.target` has it, but for batches, which `rollback --runs` counts.
 pub(super) fn read_target(text: &str) -> Result<Target, LocalError> {
-    match text {
-        "latest" => Ok(Target::Latest),
-        "none" => Ok(Target::None),
-        _ => Version::parse_reference(text)
-            .map(|(version, name)| Target::Version(Reference { version, name: name.map(str::to_owned) }))
-            .map_err(|why| LocalError::setting("--target", why)),
+    match Target::parse(text).map_err(|why| LocalError::setting("--target", why))? {
+        Target::Batch(_) => {
+            Err(LocalError::setting("--target", "is no batch here: dunlin rollback --runs counts them"))
+        }
+        target => Ok(target),
     }
 }

@@ -14,8 +14,8 @@ use crate::{
     cli::exit::Exit,
     core::{
         desired::{Reference, Target},
-        history::{History, Recorded, State},
-        migration::{Direction, TransactionMode, Version},
+        history::{History, Recorded},
+        migration::Direction,
         outcome::{Failure, Reason},
         plan::{self, Amendment},
     },
@@ -35,7 +35,7 @@ pub struct BaselineArgs {
 /// Records what the database has on the word of whoever types this.
 pub(in crate::cli) async fn baseline(args: BaselineArgs) -> Result<Exit, LocalError> {
     let BaselineArgs { version, run: args } = args;
-    let (wanted, name) = Version::parse_reference(&version).map_err(|why| LocalError::setting("VERSION", why))?;
+    let wanted = Reference::parse(&version).map_err(|why| LocalError::setting("VERSION", why))?;
     let mut project = Project::open(&args.project)?;
     let content = project.content()?;
     let parameters = project.parameters()?;
@@ -43,7 +43,7 @@ pub(in crate::cli) async fn baseline(args: BaselineArgs) -> Result<Exit, LocalEr
     if let Some(why) = has_history(&history, &project.desired.history.set) {
         return Err(LocalError::Impossible(why));
     }
-    project.desired.history.baseline = Some(Reference { version: wanted, name: name.map(str::to_owned) });
+    project.desired.history.baseline = Some(wanted);
     // What comes behind it is for the next apply.
     project.desired.target = Target::Steps { up: Vec::new(), down: Vec::new() };
     let assessment = plan::plan(&content.dir, &history, &project.desired);
@@ -64,17 +64,15 @@ pub(in crate::cli) async fn baseline(args: BaselineArgs) -> Result<Exit, LocalEr
     let run = Run { project: &project, content: &content, parameters: &parameters, wait: args.wait };
     let exit = run.perform(session).await?;
     for version in &stamped {
-        let file = content.dir.get(version).map_or_else(|| version.to_string(), |migration| migration.file.clone());
-        let words = format!("recorded on trust, not run: {file}");
+        let words = format!("recorded on trust, not run: {}", run.file(version));
         Event::new("stamped", words).set(&project.desired.history.set).of(version, Direction::Up).say();
     }
     Ok(exit)
 }
 
-/// What the database says of itself already. A transaction that failed left nothing, and is no history.
+/// What the database says of itself already.
 fn has_history(history: &History, set: &str) -> Option<String> {
-    let is_contact = |row: &&Recorded| row.state != State::Failed || row.mode != TransactionMode::Transactional;
-    let rows: Vec<&Recorded> = history.migrations.iter().filter(is_contact).collect();
+    let rows: Vec<&Recorded> = history.migrations.iter().filter(|row| row.is_contact()).collect();
     let last = rows.iter().max_by_key(|row| row.run.id)?;
     let applied = rows.iter().filter(|row| row.state.is_applied()).count();
     Some(format!(

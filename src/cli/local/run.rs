@@ -8,6 +8,7 @@ use super::{error::LocalError, project::Project, signals::Signals, talk::Event};
 use crate::{
     cli::exit::Exit,
     core::{
+        history::History,
         migration::{Direction, Version},
         outcome::Reason,
         plan,
@@ -103,9 +104,10 @@ impl Run<'_> {
     /// Says what was done, and why no more was.
     fn summarize(&self, report: Report) -> Result<Exit, LocalError> {
         let Report { history, applied, end } = report;
+        let known = history.as_ref().map(History::by_version).unwrap_or_default();
         for (version, direction) in &applied {
             let (event, done) = done(*direction);
-            let row = history.iter().flat_map(|history| &history.migrations).find(|row| row.version == *version);
+            let row = known.get(version);
             let words = format!("{done} {}", self.file(version));
             self.event(event, words).of(version, *direction).lasting(row.map(|row| row.duration_ms)).say();
         }
@@ -141,7 +143,8 @@ impl Run<'_> {
         Event::new(event, words).set(&self.project.desired.history.set)
     }
 
-    fn file(&self, version: &Version) -> String {
+    /// What a version is called in messages.
+    pub fn file(&self, version: &Version) -> String {
         self.content.dir.get(version).map_or_else(|| version.to_string(), |migration| migration.file.clone())
     }
 }

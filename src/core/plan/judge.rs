@@ -137,13 +137,14 @@ fn judge_failed(
             if row.run.resolution == Some(Action::Resume) && obstacle.is_none() {
                 return going_on;
             }
-            let mut offered = vec![Action::MarkApplied, Action::MarkRolledBack];
+            let mut offered = Vec::new();
             if section.is_some() {
                 offered.push(Action::Retry);
             }
             if obstacle.is_none() {
                 offered.push(Action::Resume);
             }
+            offered.extend([Action::MarkApplied, Action::MarkRolledBack]);
             if let Some(resolution) = resolution(desired, row, &offered) {
                 assessment.amendments.push(resolve(row, resolution));
             } else {
@@ -151,7 +152,7 @@ fn judge_failed(
                     RunOutcome::Failed => Reason::NonTransactionalFailed,
                     _ => Reason::Interrupted,
                 };
-                let message = words::ways_out(row, obstacle.as_deref(), section.is_some(), desired);
+                let message = words::ways_out(row, obstacle.as_deref(), &offered, desired);
                 assessment.findings.push(failed(row, &row.run, reason, message));
             }
             held

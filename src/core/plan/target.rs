@@ -8,7 +8,7 @@ use super::{
 };
 use crate::core::{
     desired::{Reference, Target},
-    history::{Recorded, State},
+    history::Recorded,
     migration::{Direction, MigrationDir, Version},
     outcome::Reason,
 };
@@ -174,9 +174,7 @@ fn needed(dir: &MigrationDir, place: usize) -> HashSet<usize> {
 /// The places of what is to be recorded without running, at first contact with a database that a person says to have it.
 pub(super) fn baseline(ground: &Ground<'_>, assessment: &mut Assessment) -> HashSet<usize> {
     let Some(reference) = &ground.desired.history.baseline else { return HashSet::new() };
-    // A transaction that failed left nothing: it is no contact.
-    let is_contact = |row: &&Recorded| row.state != State::Failed || row.mode != super::TransactionMode::Transactional;
-    if ground.history.migrations.iter().any(|row| is_contact(&row)) {
+    if ground.history.migrations.iter().any(Recorded::is_contact) {
         return HashSet::new();
     }
     let field = &words::field(ground.desired, "history.baseline");

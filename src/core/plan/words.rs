@@ -128,7 +128,7 @@ pub(super) fn transactional(row: &Recorded, run: &Run, offered: &[Action], desir
     )
 }
 
-pub(super) fn ways_out(row: &Recorded, obstacle: Option<&str>, can_run: bool, desired: &Desired) -> String {
+pub(super) fn ways_out(row: &Recorded, obstacle: Option<&str>, offered: &[Action], desired: &Desired) -> String {
     let error = row.run.error.as_ref().map_or_else(
         || {
             let what = match row.run.direction {
@@ -139,13 +139,6 @@ pub(super) fn ways_out(row: &Recorded, obstacle: Option<&str>, can_run: bool, de
         },
         |error| error.message.clone(),
     );
-    let mut offered = vec![Action::MarkApplied, Action::MarkRolledBack];
-    if obstacle.is_none() {
-        offered.insert(0, Action::Resume);
-    }
-    if can_run {
-        offered.insert(0, Action::Retry);
-    }
     let (applied, rolled_back) = match row.run.direction {
         Direction::Up => ("what is missing was done by hand", "what it did was undone by hand"),
         Direction::Down => ("what it undid was made again by hand: still applied", "what is left was undone by hand"),
@@ -179,6 +172,6 @@ pub(super) fn ways_out(row: &Recorded, obstacle: Option<&str>, can_run: bool, de
         },
         id = row.run.id,
         actions = actions.join(", "),
-        misdirected = judge::misdirected(row, desired, &offered)
+        misdirected = judge::misdirected(row, desired, offered)
     )
 }

@@ -23,7 +23,6 @@ use crate::core::{
         Approval, ApprovalRequired, GivenApproval, HistoryLocation, OnChecksumDrift, OnMissing, OutOfOrder, Owner,
         Policy, Reference, Rollback, TakeOver, Target, TransactionScope,
     },
-    migration::Version,
 };
 
 pub(super) fn read_history(history: &HistorySpec, set: &MigrationSet, problems: &mut Problems) -> HistoryLocation {
@@ -62,24 +61,11 @@ fn by_annotation(set: &MigrationSet, key: &str) -> String {
 }
 
 fn read_reference(text: &str) -> Result<Reference, String> {
-    Version::parse_reference(text)
-        .map(|(version, name)| Reference { version, name: name.map(str::to_owned) })
-        .map_err(|why| format!("{why}, also with _ and a name behind it"))
+    Reference::parse(text).map_err(|why| format!("{why}, also with _ and a name behind it"))
 }
 
 pub(super) fn read_target(text: &str, problems: &mut Problems) -> Target {
-    let read = match (text, text.strip_prefix("batch:")) {
-        ("latest", _) => Ok(Target::Latest),
-        ("none", _) => Ok(Target::None),
-        (_, Some(batch)) => batch
-            .parse::<u32>()
-            .map(|batch| Target::Batch(batch.into()))
-            .map_err(|_| format!("{text:?} names no batch: write batch: and a number, as status.recent shows it")),
-        (_, None) => {
-            read_reference(text).map(Target::Version).map_err(|why| format!("is latest, none or a version: {why}"))
-        }
-    };
-    problems.take("spec.target", read).unwrap_or(Target::Latest)
+    problems.take("spec.target", Target::parse(text)).unwrap_or(Target::Latest)
 }
 
 fn read_owner(text: &str) -> Result<Owner, String> {
