@@ -202,19 +202,11 @@ impl Program {
         }
     }
 
-    /// Reads a command line of `dunlin`, its first word included.
+    /// Reads a command line, its first word included.
     ///
     /// # Errors
     /// clap's error, which prints itself; help that was asked for comes this way too.
-    pub fn parse(self, argv: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli, clap::Error> {
-        self.parse_as(argv)
-    }
-
-    /// Reads a command line of any shape, as [`parse`](Self::parse) does.
-    ///
-    /// # Errors
-    /// As of [`parse`](Self::parse).
-    pub fn parse_as<P: Parser>(self, argv: impl IntoIterator<Item = std::ffi::OsString>) -> Result<P, clap::Error> {
+    pub fn parse<P: Parser>(self, argv: impl IntoIterator<Item = std::ffi::OsString>) -> Result<P, clap::Error> {
         let mut command = P::command().name("dunlin").bin_name(self.typed()).display_name(self.typed());
         let mut matches = command.clone().try_get_matches_from(argv)?;
         P::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
@@ -254,7 +246,7 @@ mod tests {
             (&["dunlin", "operator", "--leader-elect=true"], true),
             (&["dunlin", "operator", "--leader-elect"], true),
         ] {
-            let cli = Program::Dunlin.parse(flags.iter().map(Into::into)).expect("it is a command line");
+            let cli: Cli = Program::Dunlin.parse(flags.iter().map(Into::into)).expect("it is a command line");
             let Command::Operator(operator) = cli.command else { panic!("another command") };
             assert_eq!(operator.leader_elect, expected, "{flags:?}");
         }

@@ -3,9 +3,11 @@
 //! It decides nothing that the core could decide, and turns every outcome into an exit code in [`exit`].
 
 pub mod args;
+mod ask;
 pub mod cluster;
 mod completion;
 mod crd;
+pub mod decision;
 mod docs;
 pub mod exit;
 pub mod local;
@@ -77,7 +79,7 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> Exit {
     let program = Program::named(argv.first().map_or_else(|| "dunlin".as_ref(), OsString::as_os_str));
     let ended = match program {
         Program::Dunlin => program.parse(argv).map(dispatch),
-        Program::KubectlPlugin => program.parse_as(argv).map(cluster::run),
+        Program::KubectlPlugin => program.parse(argv).map(cluster::run),
     };
     match ended {
         Ok(Ok(exit)) => exit,
@@ -100,38 +102,38 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     talk::init(format);
     let logger = if matches!(command, Command::Operator(_)) { Logger::Operator } else { Logger::Command };
     crate::telemetry::init(logger, log.log_level.as_deref(), format)?;
+    let done = |()| Exit::Done;
     match command {
-        Command::Init(args) => return Ok(files::init(&args)?),
-        Command::Create(args) => return files::create(&args),
-        Command::Apply(args) => return block_on(apply::apply(args)),
-        Command::Up(args) => return block_on(apply::up(args)),
-        Command::Down(args) => return block_on(rollback::down(args)),
-        Command::Rollback(args) => return block_on(rollback::rollback(args)),
-        Command::Reset(args) => return block_on(rollback::reset(args)),
-        Command::Status(args) => return block_on(status::status(args)),
-        Command::List(args) => return block_on(status::list(args)),
-        Command::Current(args) => return block_on(status::current(args)),
-        Command::Plan(args) => return block_on(plan::plan(args)),
-        Command::Verify(args) => return block_on(verify::verify(args)),
-        Command::Heads(args) => return files::heads(&args),
-        Command::Merge(args) => return files::merge(&args),
-        Command::Resolve(args) => return block_on(resolve::resolve(args)),
-        Command::Baseline(args) => return block_on(baseline::baseline(args)),
-        Command::History(args) => return block_on(history::history(args)),
-        Command::Sql(args) => return sql::sql(&args),
-        Command::Config(args) => return config::config(&args),
-        Command::Squash(args) => return block_on(squash::squash(args)),
-        Command::Show(args) => return show::show(&args),
-        Command::Lint(args) => return lint::lint(&args),
-        Command::Check(args) => return block_on(lint::check(args)),
-        Command::Pack(args) => return pack::pack(&args),
-        Command::Operator(args) => operator::run(args)?,
-        Command::Crd => crd::run()?,
-        Command::Docs => docs::run()?,
-        Command::Completion(args) => completion::run(&args)?,
-        Command::Version(args) => version::run(&args)?,
+        Command::Init(args) => Ok(files::init(&args)?),
+        Command::Create(args) => files::create(&args),
+        Command::Apply(args) => block_on(apply::apply(args)),
+        Command::Up(args) => block_on(apply::up(args)),
+        Command::Down(args) => block_on(rollback::down(args)),
+        Command::Rollback(args) => block_on(rollback::rollback(args)),
+        Command::Reset(args) => block_on(rollback::reset(args)),
+        Command::Status(args) => block_on(status::status(args)),
+        Command::List(args) => block_on(status::list(args)),
+        Command::Current(args) => block_on(status::current(args)),
+        Command::Plan(args) => block_on(plan::plan(args)),
+        Command::Verify(args) => block_on(verify::verify(args)),
+        Command::Heads(args) => files::heads(&args),
+        Command::Merge(args) => files::merge(&args),
+        Command::Resolve(args) => block_on(resolve::resolve(args)),
+        Command::Baseline(args) => block_on(baseline::baseline(args)),
+        Command::History(args) => block_on(history::history(args)),
+        Command::Sql(args) => sql::sql(&args),
+        Command::Config(args) => config::config(&args),
+        Command::Squash(args) => block_on(squash::squash(args)),
+        Command::Show(args) => show::show(&args),
+        Command::Lint(args) => lint::lint(&args),
+        Command::Check(args) => block_on(lint::check(args)),
+        Command::Pack(args) => pack::pack(&args),
+        Command::Operator(args) => operator::run(args).map(done),
+        Command::Crd => crd::run().map(done),
+        Command::Docs => docs::run().map(done),
+        Command::Completion(args) => completion::run(&args).map(done),
+        Command::Version(args) => version::run(&args).map(done),
     }
-    Ok(Exit::Done)
 }
 
 /// Tells an error on stderr: the last event of a command that didn't do what it was asked to.

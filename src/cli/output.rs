@@ -1,8 +1,13 @@
 //! What goes to stdout, and nothing else does: talk and errors go to stderr.
 
-use std::io::{ErrorKind, Write};
+use std::fmt::Write as _;
+use std::io::{ErrorKind, Write as _};
 
 use super::CliError;
+
+/// kubectl's own measures of a table (`k8s.io/cli-runtime/pkg/printers/tabwriter.go`).
+const NARROWEST: usize = 6;
+const PADDING: usize = 3;
 
 /// How a reading command prints.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -29,21 +34,92 @@ pub(super) fn print_some(text: &str) -> Result<bool, CliError> {
     }
 }
 
-/// Writes one JSON document to stdout.
-pub(super) fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
-    let mut json = serde_json::to_string_pretty(value).map_err(|error| CliError::Encode(error.into()))?;
-    json.push('\n');
-    print(&json)
+/// One JSON document, a line end behind it.
+pub(super) fn json(value: &impl serde::Serialize) -> Result<String, CliError> {
+    let mut text = serde_json::to_string_pretty(value).map_err(|error| CliError::Encode(error.into()))?;
+    text.push('\n');
+    Ok(text)
 }
 
-/// A table as kubectl prints them: columns that fit, three blanks between them, none at a line's end.
-pub(super) fn table<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
-    let rows: Vec<[String; N]> = std::iter::once(header.map(str::to_owned)).chain(rows).collect();
-    let widths: [usize; N] =
-        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
-    let line = |row: &[String; N]| {
-        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        format!("{}\n", cells.join("   ").trim_end())
-    };
-    rows.iter().map(line).collect()
+/// Writes one JSON document to stdout.
+pub(super) fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
+    print(&json(value)?)
+}
+
+/// A table whose columns are as wide as what has stood in them so far.
+pub(super) struct Table {
+    header: Vec<&'static str>,
+    widths: Vec<usize>,
+}
+
+impl Table {
+    /// A table of these columns.
+    pub fn new(header: Vec<&'static str>) -> Self {
+        let widths = header.iter().map(|name| name.len()).collect();
+        Self { header, widths }
+    }
+
+    /// The header and the rows.
+    pub fn with_header(&mut self, rows: &[Vec<String>]) -> String {
+        let header: Vec<String> = self.header.iter().map(|name| (*name).to_owned()).collect();
+        let all: Vec<Vec<String>> = std::iter::once(header).chain(rows.iter().cloned()).collect();
+        self.rows(&all)
+    }
+
+    /// The rows alone, below what was printed before.
+    pub fn rows(&mut self, rows: &[Vec<String>]) -> String {
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| one_line(cell)).collect()).collect();
+        for row in &rows {
+            for (width, cell) in self.widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let mut text = String::new();
+        for row in &rows {
+            let mut line = String::new();
+            for (width, cell) in self.widths.iter().zip(row) {
+                // Writing to a String can't fail.
+                let _ = write!(line, "{cell:<padded$}", padded = (width + PADDING).max(NARROWEST));
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// A table that is printed at once.
+pub(super) fn table(header: Vec<&'static str>, rows: &[Vec<String>]) -> String {
+    Table::new(header).with_header(rows)
+}
+
+/// The first line, as kubectl cuts it; nothing in it moves a terminal's cursor.
+fn one_line(cell: &str) -> String {
+    let line = cell.split(['\n', '\r', '\x0c']).next().unwrap_or_default();
+    let shown: String = line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if line.len() < cell.len() { shown + "..." } else { shown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(cells: &[&str]) -> Vec<String> {
+        cells.iter().map(|cell| (*cell).to_owned()).collect()
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_what_stands_in_them() {
+        let mut table = Table::new(vec!["NAME", "OK", "AGE"]);
+        let text = table.with_header(&[row(&["shop", "True", "5s"]), row(&["a-longer-name", "", "2d"])]);
+        assert_eq!(text, "NAME            OK     AGE\nshop            True   5s\na-longer-name          2d\n");
+        assert_eq!(table.rows(&[row(&["x", "False", "3s"])]), "x               False   3s\n");
+    }
+
+    #[test]
+    fn a_cell_is_one_line_and_moves_no_cursor() {
+        assert_eq!(one_line("one\ntwo"), "one...");
+        assert_eq!(one_line("\x1b[2Jone"), "\u{fffd}[2Jone");
+        assert_eq!(one_line("日本"), "日本");
+    }
 }

@@ -167,37 +167,37 @@ async fn a_transactional_failure_is_retried_on_a_persons_word() {
 async fn somebody_elses_run_is_waited_for_and_named() {
     let project = line(&["001"]).await;
     project.dunlin(&["apply"]).await.code(0);
-    let key = project.ask("SELECT lock_key FROM dunlin.set").await;
-    project.ask(&format!("SELECT pg_advisory_lock({key})")).await;
+    let key = project.take_lock().await;
     let (name, text) = table("002");
     project.migration(&name, &text);
     project.dunlin(&["apply", "--wait", "0s"]).await.code(7).says(&["pid"]);
     let waits = project.dunlin(&["apply"]);
     let ends = async {
-        project.until(AT_WORK, "t").await;
+        project.until(&format!("SELECT ({SESSIONS}) > 0"), "t").await;
         project.ask(&format!("SELECT pg_advisory_unlock({key})")).await;
     };
     let (ran, ()) = tokio::join!(waits, ends);
     ran.code(0).says(&["applied 002_t.sql"]);
 }
 
-const AT_WORK: &str = "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name LIKE 'dunlin/%'";
+/// The sessions of commands at this project's database: others have their own on the same server.
+const SESSIONS: &str =
+    "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'dunlin/%' AND datname = current_database()";
 
 /// M32: whoever waits for somebody else's run stops at once, and says so.
 #[tokio::test]
 async fn a_wait_for_somebody_elses_run_is_stopped_at_once() {
     let project = line(&["001"]).await;
     project.dunlin(&["apply"]).await.code(0);
-    let key = project.ask("SELECT lock_key FROM dunlin.set").await;
-    project.ask(&format!("SELECT pg_advisory_lock({key})")).await;
+    project.take_lock().await;
     let (name, text) = table("002");
     project.migration(&name, &text);
     for signal in ["INT", "TERM"] {
         let begun = project.begin(&["apply", "--wait", "10m"]);
         // It takes the lock with two sessions.
-        project.until("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'dunlin/%'", "2").await;
+        project.until(SESSIONS, "2").await;
         begun.end_by(signal).await.code(130).says(&["stopped: 0 of the plan done"]);
-        project.until(AT_WORK, "f").await;
+        project.until(SESSIONS, "0").await;
     }
     assert_eq!(project.tables().await, "t_001");
 }
@@ -209,12 +209,7 @@ async fn a_migration_under_way_is_stopped_and_leaves_nothing() {
         let project = line(&["001"]).await;
         project.migration("002_b.sql", "CREATE TABLE b (a int);\nSELECT pg_sleep(600);\n");
         let begun = project.begin(&["apply"]);
-        project
-            .until(
-                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND wait_event = 'PgSleep'",
-                "1",
-            )
-            .await;
+        project.until(&format!("{SESSIONS} AND query LIKE '%pg_sleep(600)%' AND wait_event = 'PgSleep'"), "1").await;
         begun.end_by(signal).await.code(130).says(&["stopping", "applied 001_t.sql", "stopped: 1 of the plan done"]);
         assert_eq!(project.tables().await, "t_001");
         project.dunlin(&["status", "-o", "json"]).await.code(0);

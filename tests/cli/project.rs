@@ -70,6 +70,13 @@ impl Project {
         Begun(command.spawn().expect("the program runs"))
     }
 
+    /// Takes the lock of the set that was applied here, as somebody else's run does; its key gives it back.
+    pub async fn take_lock(&self) -> String {
+        let key = self.ask("SELECT lock_key FROM dunlin.set").await;
+        self.ask(&format!("SELECT pg_advisory_lock({key})")).await;
+        key
+    }
+
     /// Waits until a query answers so.
     pub async fn until(&self, query: &str, expected: &str) {
         support::eventually(query, Duration::from_secs(20), async || {

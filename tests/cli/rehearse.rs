@@ -4,21 +4,7 @@ use crate::project::{Project, line, table};
 
 /// Everything that a rehearsal could have left behind.
 async fn catalogs(project: &Project) -> String {
-    project
-        .ask(
-            "SELECT string_agg(x, E'\\n' ORDER BY x) FROM ( \
-             SELECT concat_ws(' ', 'schema', nspname, nspowner) FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp_' \
-             UNION ALL SELECT concat_ws(' ', 'relation', oid, relname, relkind, relowner, relfilenode) FROM pg_class \
-               WHERE relnamespace >= 16384 OR relnamespace = 2200 \
-             UNION ALL SELECT concat_ws(' ', 'function', oid, proname, proowner) FROM pg_proc \
-             UNION ALL SELECT concat_ws(' ', 'type', oid, typname) FROM pg_type \
-             UNION ALL SELECT concat_ws(' ', 'constraint', oid, conname) FROM pg_constraint \
-             UNION ALL SELECT concat_ws(' ', 'setting', setdatabase, setconfig) FROM pg_db_role_setting \
-               WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-             UNION ALL SELECT concat_ws(' ', 'lock', classid, objid) FROM pg_locks WHERE locktype = 'advisory' \
-               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS it(x)",
-        )
-        .await
+    project.ask(crate::support::CATALOGS).await
 }
 
 /// M23, P32: what depends on what goes before it is checked with it; both spellings; nothing of it or of ours stays.
@@ -150,8 +136,7 @@ async fn a_rehearsal_takes_no_lock_of_ours() {
     let project = line(&["001"]).await;
     project.dunlin(&["apply"]).await.code(0);
     let claim = project.ask("SELECT session || claimed_at FROM dunlin.set").await;
-    let key = project.ask("SELECT lock_key FROM dunlin.set").await;
-    project.ask(&format!("SELECT pg_advisory_lock({key})")).await;
+    project.take_lock().await;
     let (name, text) = table("002");
     project.migration(&name, &text);
     project.dunlin(&["plan", "--execute"]).await.code(0).says(&["all 1 went through"]);

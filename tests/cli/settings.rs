@@ -49,6 +49,7 @@ async fn files_are_worked_on_without_the_databases_variables() {
         assert!(!ran.stderr.contains("isn't set"), "{command:?}: {}", ran.stderr);
     }
     project.dunlin_with(&["status"], &[]).await.code(3).says(&["NEVER_SET isn't set"]);
+    project.dunlin_with(&["lint", "--url", "postgres://joe@db/shop"], &[]).await.code(2).says(&["--url"]);
 }
 
 /// M38: a file of variables counts where it is asked for, behind the process's own; PG* fill what nobody says.

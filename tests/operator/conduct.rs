@@ -200,7 +200,8 @@ async fn a_statement_outside_of_a_transaction_outlives_the_operator() {
     let operator = Operator::start(client, &shop.namespace, Duration::from_secs(3));
     shop.until_that("shop", "it runs", is_running).await;
     operator.stop().await;
-    let left = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY busy_id%' AND state = 'active'";
+    let left = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY busy_id%' AND state = 'active' \
+                AND datname = current_database()";
     assert_eq!(shop.ask(left).await, "1", "the statement goes on without it");
     shop.start_operator().await;
     shop.until("WaitingForLock").await;

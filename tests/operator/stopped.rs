@@ -142,7 +142,8 @@ async fn an_operator_that_loses_its_session_while_stopped_outside_of_a_transacti
     let second = second_operator(&shop);
     waits_for_the_first(&shop).await;
     end_the_first_session(&shop).await;
-    let dropping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DROP INDEX CONCURRENTLY%busy_id%' AND state = 'active'";
+    let dropping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DROP INDEX CONCURRENTLY%busy_id%' AND state = 'active' \
+                    AND datname = current_database()";
     eventually("the second one clears away what was left", LIMIT, async || {
         let count = shop.ask(dropping).await;
         if count == "1" { Ok(()) } else { Err(count) }

@@ -8,6 +8,7 @@
 //! Each test binary uses a part of this.
 #![allow(dead_code, unused_imports)]
 
+mod catalogs;
 mod cluster;
 mod fuzz;
 mod kubernetes;
@@ -18,6 +19,7 @@ mod proxy;
 mod standby;
 mod wait;
 
+pub use catalogs::CATALOGS;
 pub use fuzz::Fuzz;
 pub use kubernetes::{Kubernetes, dedicated_kubernetes, fresh_namespace, kubernetes};
 pub use pooler::Pooler;

@@ -1,14 +1,7 @@
 //! `kubectl dunlin approve`: the plan that waits, exactly the one that is shown.
 
-use super::super::{CliError, output};
-use super::{
-    access::Cluster,
-    args::ApproveArgs,
-    confirm::{can_ask, confirm},
-    error::ClusterError,
-    output::done,
-    plan, standing,
-};
+use super::super::{CliError, ask, output};
+use super::{access::Cluster, args::ApproveArgs, confirm::confirm, error::ClusterError, output::done, plan, standing};
 use crate::api::v1alpha1::{APPROVED_PLAN_ANNOTATION, MigrationSet, PlanStatus};
 use crate::core::outcome::Reason;
 
@@ -21,7 +14,7 @@ pub(super) async fn run(cluster: &Cluster, args: &ApproveArgs) -> Result<(), Cli
         return Err(ClusterError::OtherPlan { asked: meant, waits: digest.to_owned() }.into());
     }
     output::print(&plan::in_words(plan))?;
-    if meant.is_none() && !yes && can_ask() {
+    if meant.is_none() && !yes && ask::can_ask() {
         confirm(&format!("Approve this plan for {}?", standing::name(&set))).await?;
     }
     // What is approved is the digest: if the plan changes at this moment, the new one waits for an approval of its own.

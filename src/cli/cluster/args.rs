@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::super::args::{LogArgs, VersionArgs};
+use super::super::{
+    args::{LogArgs, VersionArgs},
+    decision::Decision,
+};
 use super::output::{DocumentFormat, ListFormat};
-use crate::api::v1alpha1::{ResolutionAction, parse_duration};
+use crate::api::v1alpha1::parse_duration;
 use crate::core::{bundle::Digest, desired::Target};
 
 /// MigrationSets in a cluster: how they stand, and what a person decides about them.
@@ -149,21 +152,6 @@ pub struct ResolveArgs {
     pub decision: Decision,
 }
 
-/// What a person decides about a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Decision {
-    /// Run it again from the top.
-    Retry,
-    /// Go on behind the last statement that is done.
-    Resume,
-    /// What is missing was done by hand.
-    MarkApplied,
-    /// What it did was undone by hand.
-    MarkRolledBack,
-    /// The edit of an applied file is meant, and its effect is in the database.
-    AcceptChecksum,
-}
-
 /// Settings of `reconcile`.
 #[derive(Debug, Args)]
 pub struct ReconcileArgs {
@@ -236,20 +224,6 @@ pub struct CheckArgs {
     /// How to print. Without it, tables.
     #[arg(long, short = 'o', value_name = "FORMAT", value_enum)]
     pub output: Option<DocumentFormat>,
-}
-
-impl Decision {
-    /// The word that the annotation has for it.
-    #[must_use]
-    pub fn action(self) -> ResolutionAction {
-        match self {
-            Self::Retry => ResolutionAction::Retry,
-            Self::Resume => ResolutionAction::Resume,
-            Self::MarkApplied => ResolutionAction::MarkApplied,
-            Self::MarkRolledBack => ResolutionAction::MarkRolledBack,
-            Self::AcceptChecksum => ResolutionAction::AcceptChecksum,
-        }
-    }
 }
 
 /// Reads a name as a person writes it, or as kubectl prints it (`migrationset.dunlin.dev/shop`).

@@ -14,12 +14,12 @@ use kube::{
 use serde::Serialize;
 use serde_json::Value;
 
-use super::super::{CliError, exit::Exit};
+use super::super::{CliError, exit::Exit, output};
 use super::{
     access::{Cluster, plural},
     args::CheckArgs,
     error::ClusterError,
-    output::{print_either, table},
+    output::print_either,
     rights::{Right, by_right},
 };
 use crate::api::v1alpha1;
@@ -72,7 +72,7 @@ fn in_words(findings: &[Finding]) -> String {
         };
         vec![finding.check.clone(), word(finding.ok).to_owned(), message]
     };
-    table(vec!["CHECK", "OK", "MESSAGE"], &findings.iter().map(row).collect::<Vec<_>>())
+    output::table(vec!["CHECK", "OK", "MESSAGE"], &findings.iter().map(row).collect::<Vec<_>>())
 }
 
 fn word(truth: Truth) -> &'static str {

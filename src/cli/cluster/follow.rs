@@ -1,6 +1,5 @@
 //! Following a MigrationSet until something is so: by a watch, without polling.
 
-use crate::cli::talk;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -9,6 +8,7 @@ use kube::runtime::{
     watcher::{self, watch_object},
 };
 
+use super::super::talk;
 use super::{
     access::{Cluster, full_name},
     error::ClusterError,

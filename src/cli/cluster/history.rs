@@ -1,15 +1,9 @@
 //! `kubectl dunlin history`: the last migrations that were applied.
 
-use crate::cli::talk;
 use serde_json::json;
 
-use super::super::CliError;
-use super::{
-    access::Cluster,
-    args::ReadArgs,
-    output::{print_either, table},
-    standing,
-};
+use super::super::{CliError, output, talk};
+use super::{access::Cluster, args::ReadArgs, output::print_either, standing};
 use crate::api::v1alpha1::RecentMigration;
 
 /// Prints `status.recent`.
@@ -40,5 +34,5 @@ fn in_words(recent: &[RecentMigration]) -> String {
             vec![text(version), text(name), text(applied_at), format!("{duration_ms}ms"), batch.to_string()]
         })
         .collect();
-    table(vec!["VERSION", "NAME", "APPLIED AT", "DURATION", "BATCH"], &rows)
+    output::table(vec!["VERSION", "NAME", "APPLIED AT", "DURATION", "BATCH"], &rows)
 }

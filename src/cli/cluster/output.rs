@@ -1,16 +1,10 @@
-//! How verbs print: tables as kubectl's, documents as YAML or JSON.
-
-use std::fmt::Write;
+//! How verbs print: lists and documents as kubectl's, as YAML or JSON; and how long ago something was.
 
 use clap::ValueEnum;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::super::{CliError, output};
-
-/// kubectl's own measures of a table (`k8s.io/cli-runtime/pkg/printers/tabwriter.go`).
-const NARROWEST: usize = 6;
-const PADDING: usize = 3;
 
 /// How `status` prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -34,68 +28,10 @@ pub enum DocumentFormat {
     Yaml,
 }
 
-/// A table whose columns are as wide as what has stood in them so far.
-pub(super) struct Table {
-    header: Vec<&'static str>,
-    widths: Vec<usize>,
-}
-
-impl Table {
-    /// A table of these columns.
-    pub fn new(header: Vec<&'static str>) -> Self {
-        let widths = header.iter().map(|name| name.len()).collect();
-        Self { header, widths }
-    }
-
-    /// The header and the rows.
-    pub fn with_header(&mut self, rows: &[Vec<String>]) -> String {
-        let header: Vec<String> = self.header.iter().map(|name| (*name).to_owned()).collect();
-        let all: Vec<Vec<String>> = std::iter::once(header).chain(rows.iter().cloned()).collect();
-        self.rows(&all)
-    }
-
-    /// The rows alone, below what was printed before.
-    pub fn rows(&mut self, rows: &[Vec<String>]) -> String {
-        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| one_line(cell)).collect()).collect();
-        for row in &rows {
-            for (width, cell) in self.widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
-            }
-        }
-        let mut text = String::new();
-        for row in &rows {
-            let mut line = String::new();
-            for (width, cell) in self.widths.iter().zip(row) {
-                // Writing to a String can't fail.
-                let _ = write!(line, "{cell:<padded$}", padded = (width + PADDING).max(NARROWEST));
-            }
-            text.push_str(line.trim_end());
-            text.push('\n');
-        }
-        text
-    }
-}
-
-/// A table that is printed at once.
-pub(super) fn table(header: Vec<&'static str>, rows: &[Vec<String>]) -> String {
-    Table::new(header).with_header(rows)
-}
-
-/// The first line, as kubectl cuts it; nothing in it moves a terminal's cursor.
-fn one_line(cell: &str) -> String {
-    let line = cell.split(['\n', '\r', '\x0c']).next().unwrap_or_default();
-    let shown: String = line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    if line.len() < cell.len() { shown + "..." } else { shown }
-}
-
 /// A document, in the form that was asked for.
 pub(super) fn document(value: &Value, format: DocumentFormat) -> Result<String, CliError> {
     match format {
-        DocumentFormat::Json => {
-            let mut text = serde_json::to_string_pretty(value).map_err(|error| CliError::Encode(error.into()))?;
-            text.push('\n');
-            Ok(text)
-        }
+        DocumentFormat::Json => output::json(value),
         DocumentFormat::Yaml => crate::yaml::to_string(value).map_err(|error| CliError::Encode(error.into())),
     }
 }
@@ -152,25 +88,6 @@ pub(super) fn now() -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn row(cells: &[&str]) -> Vec<String> {
-        cells.iter().map(|cell| (*cell).to_owned()).collect()
-    }
-
-    #[test]
-    fn columns_are_as_wide_as_what_stands_in_them() {
-        let mut table = Table::new(vec!["NAME", "OK", "AGE"]);
-        let text = table.with_header(&[row(&["shop", "True", "5s"]), row(&["a-longer-name", "", "2d"])]);
-        assert_eq!(text, "NAME            OK     AGE\nshop            True   5s\na-longer-name          2d\n");
-        assert_eq!(table.rows(&[row(&["x", "False", "3s"])]), "x               False   3s\n");
-    }
-
-    #[test]
-    fn a_cell_is_one_line_and_moves_no_cursor() {
-        assert_eq!(one_line("one\ntwo"), "one...");
-        assert_eq!(one_line("\x1b[2Jone"), "\u{fffd}[2Jone");
-        assert_eq!(one_line("日本"), "日本");
-    }
 
     /// The values are those of kubectl's own test (`duration_test.go`), and the edges between them.
     #[test]

@@ -1,17 +1,11 @@
 //! `kubectl dunlin plan`: what is to run next, as the operator planned it.
 
-use crate::cli::talk;
 use std::fmt::Write;
 
 use serde_json::json;
 
-use super::super::CliError;
-use super::{
-    access::Cluster,
-    args::ReadArgs,
-    output::{print_either, table},
-    standing,
-};
+use super::super::{CliError, output, talk};
+use super::{access::Cluster, args::ReadArgs, output::print_either, standing};
 use crate::api::v1alpha1::PlanStatus;
 
 /// Prints `status.plan`.
@@ -36,7 +30,7 @@ pub(super) fn in_words(plan: &PlanStatus) -> String {
             vec![text(&step.version), text(&step.name), text(&step.direction), transactional]
         })
         .collect();
-    let mut words = table(vec!["VERSION", "NAME", "DIRECTION", "TRANSACTIONAL"], &rows);
+    let mut words = output::table(vec!["VERSION", "NAME", "DIRECTION", "TRANSACTIONAL"], &rows);
     let shown = i64::try_from(plan.steps.len()).unwrap_or(i64::MAX);
     if plan.count > shown {
         // Writing to a String can't fail.

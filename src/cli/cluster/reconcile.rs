@@ -1,9 +1,8 @@
 //! `kubectl dunlin reconcile`: a look now, and its end awaited.
 
-use crate::cli::talk;
 use kube::ResourceExt;
 
-use super::super::CliError;
+use super::super::{CliError, talk};
 use super::{
     access::Cluster,
     args::ReconcileArgs,

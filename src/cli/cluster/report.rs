@@ -9,7 +9,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::super::CliError;
+use super::super::{CliError, output};
 use super::{
     access::Cluster,
     args::NameArgs,
@@ -47,7 +47,7 @@ pub(super) async fn run(cluster: &Cluster, args: &NameArgs) -> Result<(), CliErr
         "configMaps": config_maps,
         "unread": unread,
     });
-    super::super::output::print(&document(&report, DocumentFormat::Yaml)?)
+    output::print(&document(&report, DocumentFormat::Yaml)?)
 }
 
 /// The events about the object, oldest first.

@@ -1,15 +1,14 @@
 //! `kubectl dunlin resolve` and `retry`: what a person decides about a run.
 
-use super::super::CliError;
+use super::super::{CliError, decision::Decision, talk};
 use super::{
     access::Cluster,
-    args::{Decision, NameArgs, ResolveArgs},
+    args::{NameArgs, ResolveArgs},
     error::ClusterError,
     output::done,
     standing::{self, Decidable},
 };
 use crate::api::v1alpha1::{MigrationSet, RESOLVE_ANNOTATION};
-use crate::cli::talk;
 
 /// Decides about a run, if it is one that waits for it.
 pub(super) async fn run(cluster: &Cluster, args: &ResolveArgs) -> Result<(), CliError> {

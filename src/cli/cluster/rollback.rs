@@ -1,18 +1,10 @@
 //! `kubectl dunlin rollback`: spec.target, set to an earlier state.
 
-use crate::cli::talk;
 use kube::ResourceExt;
 use serde_json::json;
 
-use super::super::CliError;
-use super::{
-    access::Cluster,
-    args::RollbackArgs,
-    confirm::{can_ask, confirm},
-    error::ClusterError,
-    output::done,
-    standing,
-};
+use super::super::{CliError, ask, talk};
+use super::{access::Cluster, args::RollbackArgs, confirm::confirm, error::ClusterError, output::done, standing};
 use crate::api::v1alpha1::{Key, MigrationSet, Operation, RollbackPolicy, managers};
 
 /// Shows what would be patched, asks, and patches it.
@@ -28,7 +20,7 @@ pub(super) async fn run(cluster: &Cluster, args: &RollbackArgs) -> Result<(), Cl
     }
     talk::say("note", format!("{name}: spec.target: {} -> {to}", set.spec.target));
     talk::say("note", better_place(&set));
-    match (yes, can_ask()) {
+    match (yes, ask::can_ask()) {
         (true, _) => {}
         (false, true) => confirm("What was applied after that state is undone, and its rows are gone. Go on?").await?,
         (false, false) => {

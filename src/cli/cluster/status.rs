@@ -1,6 +1,5 @@
 //! `kubectl dunlin status`: the columns that the CustomResourceDefinition prints, or the objects.
 
-use crate::cli::talk;
 use std::collections::BTreeMap;
 
 use futures::StreamExt;
@@ -15,12 +14,16 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::super::{CliError, output::print_some};
+use super::super::{
+    CliError,
+    output::{self, Table, print_some},
+    talk,
+};
 use super::{
     access::{Cluster, full_name},
     args::StatusArgs,
     follow::{Trouble, trouble},
-    output::{DocumentFormat, ListFormat, Table, age, document, now},
+    output::{DocumentFormat, ListFormat, age, document, now},
 };
 
 /// Prints how MigrationSets stand.
@@ -52,7 +55,7 @@ pub(super) async fn run(cluster: &Cluster, args: &StatusArgs) -> Result<(), CliE
             columns.table().with_header(&rows)
         }
     };
-    super::super::output::print(&text)
+    output::print(&text)
 }
 
 /// Prints how they stand, and each change, until whoever reads goes away.

@@ -1,9 +1,8 @@
 //! `kubectl dunlin suspend` and `resume`: whether the operator keeps its hands off.
 
-use crate::cli::talk;
 use serde_json::json;
 
-use super::super::CliError;
+use super::super::{CliError, talk};
 use super::{access::Cluster, args::NameArgs, output::done, standing};
 
 /// Has the operator stop between two migrations.

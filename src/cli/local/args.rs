@@ -1,13 +1,13 @@
-//! Flags that every local command has: which project, which environment, which database.
+//! Flags that local commands have: which project, which environment, which database.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-/// Which project, which environment, which database.
+/// Which project and which environment: what a command takes that works with files alone.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Project")]
-pub struct ProjectArgs {
+pub struct FilesArgs {
     /// The file of settings; dunlin.yaml in this folder, if there is one.
     #[arg(long, short = 'c', value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -20,6 +20,19 @@ pub struct ProjectArgs {
     #[arg(long, value_name = "FILE")]
     pub env_file: Option<PathBuf>,
 
+    /// The folder of the migrations.
+    #[arg(long, short = 'm', value_name = "FOLDER")]
+    pub migrations: Option<PathBuf>,
+}
+
+/// Which project, which environment, which database.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Project")]
+pub struct ProjectArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub files: FilesArgs,
+
     /// The database. A password in it is seen by everybody on this machine: `DUNLIN_DATABASE_URL` says the same.
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
@@ -27,10 +40,6 @@ pub struct ProjectArgs {
     /// Take --url or `DUNLIN_DATABASE_URL` although an environment is named.
     #[arg(long)]
     pub url_overrides: bool,
-
-    /// The folder of the migrations.
-    #[arg(long, short = 'm', value_name = "FOLDER")]
-    pub migrations: Option<PathBuf>,
 }
 
 /// Whether to go on without asking.

@@ -58,9 +58,9 @@ pub(in crate::cli) fn config(args: &ConfigArgs) -> Result<Exit, CliError> {
         OutputFormat::Text => {
             let rows = settings.iter().map(|Setting { name, value, from }| {
                 let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                [name.clone(), value, from.clone()]
+                vec![name.clone(), value, from.clone()]
             });
-            output::print(&output::table(["SETTING", "VALUE", "FROM"], rows))?;
+            output::print(&output::table(vec!["SETTING", "VALUE", "FROM"], &rows.collect::<Vec<_>>()))?;
         }
     }
     Ok(Exit::Done)

@@ -1,8 +1,7 @@
 //! Asking before something is changed that can't be brought back.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
-
 use super::{args::ConfirmArgs, error::LocalError, project::Project};
+use crate::cli::ask;
 
 /// Why somebody is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,17 +22,13 @@ pub fn confirm(project: &Project, args: ConfirmArgs, ask: Ask, what: &str) -> Re
         return Ok(());
     }
     let place = if project.settings.protected { format!(" in {env}, which is protected") } else { String::new() };
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+    if !ask::can_ask() {
         return Err(LocalError::NotConfirmed(format!(
             "this would {what}{place}, and there is no terminal to ask on: add --yes. Nothing was done"
         )));
     }
-    let mut stderr = std::io::stderr();
-    let _ = write!(stderr, "This will {what}{place}. Go on? [y/N] ").and_then(|()| stderr.flush());
-    let mut answer = String::new();
     // What can't be read is no yes.
-    let _ = std::io::stdin().lock().read_line(&mut answer);
-    if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+    if ask::ask(&format!("This will {what}{place}. Go on?")).unwrap_or(false) {
         return Ok(());
     }
     Err(LocalError::NotConfirmed("nothing was done".to_owned()))

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use rand::RngExt as _;
 
-use super::{args::ProjectArgs, error::LocalError, project::Project, settings, talk};
+use super::{args::FilesArgs, error::LocalError, project::Project, settings, talk};
 use crate::{
     cli::{
         CliError,
@@ -38,7 +38,7 @@ pub struct CreateArgs {
     pub no_transaction: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub project: ProjectArgs,
+    pub project: FilesArgs,
 }
 
 /// Settings of `heads`.
@@ -49,7 +49,7 @@ pub struct HeadsArgs {
     pub output: OutputFormat,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub project: ProjectArgs,
+    pub project: FilesArgs,
 }
 
 /// Settings of `merge`.
@@ -60,7 +60,7 @@ pub struct MergeArgs {
     pub name: String,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub project: ProjectArgs,
+    pub project: FilesArgs,
 }
 
 const SETTINGS: &str = "\

@@ -94,7 +94,7 @@ fn table(runs: &[PastRun]) -> String {
     let rows = runs.iter().map(|run| {
         // Milliseconds are for programs, and for the order of what is fast.
         let started = run.started_at.as_deref().map(|at| at.split('.').next().unwrap_or_default().to_owned() + "Z");
-        [
+        vec![
             run.id.to_string(),
             started.unwrap_or_default(),
             run.kind.clone(),
@@ -106,6 +106,6 @@ fn table(runs: &[PastRun]) -> String {
             run.performed_by.clone(),
         ]
     });
-    let header = ["RUN", "STARTED AT", "KIND", "MIGRATION", "OUTCOME", "DURATION", "SQLSTATE", "RESOLUTION", "BY"];
-    output::table(header, rows)
+    let header = vec!["RUN", "STARTED AT", "KIND", "MIGRATION", "OUTCOME", "DURATION", "SQLSTATE", "RESOLUTION", "BY"];
+    output::table(header, &rows.collect::<Vec<_>>())
 }

@@ -2,7 +2,6 @@
 //!
 //! It says what the parser says, for all files at once, and knows no database.
 
-use crate::cli::talk;
 use std::{
     collections::BTreeSet,
     fmt::Write as _,
@@ -13,7 +12,13 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{args::ProjectArgs, error::LocalError, project::Project, status, verify::Comparison};
+use super::{
+    args::{FilesArgs, ProjectArgs},
+    error::LocalError,
+    project::Project,
+    status, talk,
+    verify::Comparison,
+};
 use crate::{
     cli::{
         CliError,
@@ -41,7 +46,7 @@ pub struct LintArgs {
     pub output: OutputFormat,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub project: ProjectArgs,
+    pub project: FilesArgs,
 }
 
 /// Settings of `check`.
@@ -102,7 +107,8 @@ pub(in crate::cli) fn lint(args: &LintArgs) -> Result<Exit, CliError> {
 /// As `lint`, and where files are sound, as `verify`.
 pub(in crate::cli) async fn check(args: CheckArgs) -> Result<Exit, CliError> {
     let CheckArgs { output, project } = args;
-    let remarks = remarks(&Project::open(&project)?.settings.migrations)?;
+    let project = Project::open(&project)?;
+    let remarks = remarks(&project.settings.migrations)?;
     if !is_sound(&remarks) {
         match output {
             OutputFormat::Json => output::print_json(&json!({"lint": as_json(&remarks), "verify": null}))?,
@@ -114,7 +120,7 @@ pub(in crate::cli) async fn check(args: CheckArgs) -> Result<Exit, CliError> {
     if output == OutputFormat::Text {
         output::print(&text(&remarks))?;
     }
-    let seen = status::look(&project).await?;
+    let seen = status::look(project).await?;
     let comparison = Comparison::of(&seen);
     match output {
         OutputFormat::Json => {

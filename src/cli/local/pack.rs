@@ -2,12 +2,11 @@
 
 mod objects;
 
-use crate::cli::talk;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{args::ProjectArgs, error::LocalError, project::Project};
+use super::{args::FilesArgs, error::LocalError, project::Project, talk};
 use crate::{
     cli::{CliError, exit::Exit, output},
     core::{
@@ -39,7 +38,7 @@ pub struct PackArgs {
     pub output_dir: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub project: ProjectArgs,
+    pub project: FilesArgs,
 }
 
 /// How objects are written.

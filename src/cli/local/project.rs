@@ -5,10 +5,10 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{
-    args::ProjectArgs,
+    args::{FilesArgs, ProjectArgs},
     environment::Environment,
     error::LocalError,
-    settings::{Settings, Uses},
+    settings::Settings,
     talk,
 };
 use crate::{
@@ -49,19 +49,19 @@ impl Project {
                 "dunlin: --url has a password in it, which everybody on this machine can see: set DUNLIN_DATABASE_URL or PGPASSWORD instead",
             );
         }
-        Self::open_for(args, Uses::Database)
+        Self::open_for(&args.files, Some(args))
     }
 
     /// The same for whoever works with files alone: what is said of the database isn't looked at.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn open_files(args: &ProjectArgs) -> Result<Self, LocalError> {
-        Self::open_for(args, Uses::Files)
+    pub fn open_files(args: &FilesArgs) -> Result<Self, LocalError> {
+        Self::open_for(args, None)
     }
 
-    fn open_for(args: &ProjectArgs, uses: Uses) -> Result<Self, LocalError> {
-        let settings = Settings::read(args, &Environment::read(args.env_file.as_deref())?, uses)?;
+    fn open_for(files: &FilesArgs, database: Option<&ProjectArgs>) -> Result<Self, LocalError> {
+        let settings = Settings::read(files, database, &Environment::read(files.env_file.as_deref())?)?;
         let (desired, counted) = desired(&settings)?;
         Ok(Self { settings, desired, counted })
     }

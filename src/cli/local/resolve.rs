@@ -11,9 +11,9 @@ use super::{
     talk,
 };
 use crate::{
-    cli::exit::Exit,
+    cli::{decision::Decision, exit::Exit},
     core::{
-        desired::{Action, Resolution, Target},
+        desired::{Resolution, Target},
         outcome::{Failure, Reason},
         plan::{self, Amendment},
     },
@@ -33,31 +33,10 @@ pub struct ResolveArgs {
     pub run: RunArgs,
 }
 
-/// `resolutions[].action` of a MigrationSet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Decision {
-    /// Run it again, from the top.
-    Retry,
-    /// Go on at the statement that failed.
-    Resume,
-    /// It is done: what lacked was done by hand.
-    MarkApplied,
-    /// It is undone: what it did was undone by hand.
-    MarkRolledBack,
-    /// The file may be other than what was applied.
-    AcceptChecksum,
-}
-
 /// Writes the decision down.
 pub(in crate::cli) async fn resolve(args: ResolveArgs) -> Result<Exit, LocalError> {
     let ResolveArgs { run_id, action, run: args } = args;
-    let action = match action {
-        Decision::Retry => Action::Retry,
-        Decision::Resume => Action::Resume,
-        Decision::MarkApplied => Action::MarkApplied,
-        Decision::MarkRolledBack => Action::MarkRolledBack,
-        Decision::AcceptChecksum => Action::AcceptChecksum,
-    };
+    let action = action.action();
     let mut project = Project::open(&args.project)?;
     let content = project.content()?;
     let parameters = project.parameters()?;

@@ -11,7 +11,12 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{args::ProjectArgs, environment::Environment, error::LocalError, interpolate::interpolate};
+use super::{
+    args::{FilesArgs, ProjectArgs},
+    environment::Environment,
+    error::LocalError,
+    interpolate::interpolate,
+};
 use crate::database::parameters::{ByHand, Said, VARIABLES};
 
 /// The file that is read where no flag names another.
@@ -40,15 +45,6 @@ pub struct Settings {
     pub spec: Value,
 }
 
-/// What a command works with: one that needs no database needs no variable of its settings, in a commit hook as anywhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Uses {
-    /// Files alone.
-    Files,
-    /// A database as well.
-    Database,
-}
-
 /// The fields that an environment may have of its own.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,28 +61,39 @@ struct Fields {
 }
 
 impl Settings {
-    /// Reads everything that says what to work with.
+    /// Reads everything that says what to work with. A command that needs no database (None) needs no variable of its
+    /// settings, in a commit hook as anywhere.
     ///
     /// # Errors
     /// [`LocalError`] with the place of what can't be honoured.
-    pub fn read(args: &ProjectArgs, environment: &Environment, uses: Uses) -> Result<Self, LocalError> {
+    pub fn read(
+        args: &FilesArgs,
+        database: Option<&ProjectArgs>,
+        environment: &Environment,
+    ) -> Result<Self, LocalError> {
         let path = args.config.clone().unwrap_or_else(|| FILE.into());
         let mut file = read_file(&path, args.config.is_some())?;
         let shown = path.display().to_string();
         let beside = path.parent().map(Path::to_owned).unwrap_or_default();
         let migrations = take_text(&mut file, "migrations", environment, &shown)?;
-        let envs = take_envs(&mut file, &shown)?;
-        let root = fields(Value::Object(file), "", environment, &shown, uses)?;
+        let mut envs = take_envs(&mut file, &shown)?;
+        if database.is_none() {
+            file.remove("database");
+            for fields in envs.values_mut().filter_map(Value::as_object_mut) {
+                fields.remove("database");
+            }
+        }
+        let root = fields(Value::Object(file), "", environment, &shown)?;
         let named = args.env.as_deref().or_else(|| environment.get("DUNLIN_ENV"));
-        let (env, own) = choose(envs, named, environment, &shown, uses)?;
+        let (env, own) = choose(envs, named, environment, &shown)?;
         let own_place = if env == DEFAULT { "default".to_owned() } else { format!("envs.{env}") };
-        let url = match uses {
-            Uses::Files => None,
-            Uses::Database => url(args, environment, named.filter(|name| *name != DEFAULT))?,
+        let url = match database {
+            Some(args) => url(args, environment, named.filter(|name| *name != DEFAULT))?,
+            None => None,
         };
         let mut places = places(&root, &own, &env, &shown);
         let (database, certificates) =
-            database(&root, &own, &own_place, url, environment, (&beside, &shown), &mut places)?;
+            said_of_database(&root, &own, &own_place, url, environment, (&beside, &shown), &mut places)?;
         let lock_id = lock_id(&root, &own, environment)?;
         let said = [
             ("migrations", migrations.as_ref().map(|_| format!("{shown}: migrations"))),
@@ -160,18 +167,9 @@ fn take_envs(file: &mut serde_json::Map<String, Value>, shown: &str) -> Result<B
 }
 
 /// The fields of all, or of one environment: those alone are interpolated, so that nobody needs the variables of others.
-fn fields(
-    mut value: Value,
-    place: &str,
-    environment: &Environment,
-    shown: &str,
-    uses: Uses,
-) -> Result<Fields, LocalError> {
+fn fields(mut value: Value, place: &str, environment: &Environment, shown: &str) -> Result<Fields, LocalError> {
     if value.is_null() {
         return Ok(Fields::default());
-    }
-    if let (Uses::Files, Value::Object(fields)) = (uses, &mut value) {
-        fields.remove("database");
     }
     interpolate(&mut value, place, environment).map_err(|(field, problem)| at(shown, &field, problem))?;
     serde_json::from_value(value).map_err(|error| {
@@ -186,7 +184,6 @@ fn choose(
     named: Option<&str>,
     environment: &Environment,
     shown: &str,
-    uses: Uses,
 ) -> Result<(String, Fields), LocalError> {
     let name = named.unwrap_or(DEFAULT);
     let known: Vec<String> = envs.keys().cloned().collect();
@@ -196,7 +193,7 @@ fn choose(
             Err(at(shown, "envs", format!("{first} and {second} are one name, written in two ways: keep one")))
         }
         (Some((name, value)), None) => {
-            let own = fields(value, &format!("envs.{name}"), environment, shown, uses)?;
+            let own = fields(value, &format!("envs.{name}"), environment, shown)?;
             Ok((name, own))
         }
         (None, _) if name == DEFAULT => Ok((name.to_owned(), Fields::default())),
@@ -229,7 +226,7 @@ fn url(
 }
 
 /// What is said of the database, and which files of certificates it names.
-fn database(
+fn said_of_database(
     root: &Fields,
     own: &Fields,
     own_place: &str,

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::Path};
 use clap::Args;
 use serde_json::json;
 
-use super::{args::ProjectArgs, error::LocalError, project::Project};
+use super::{args::FilesArgs, error::LocalError, project::Project};
 use crate::{
     cli::{
         CliError,
@@ -26,7 +26,7 @@ pub struct ShowArgs {
     pub output: OutputFormat,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub project: ProjectArgs,
+    pub project: FilesArgs,
 }
 
 /// Prints what a file says.

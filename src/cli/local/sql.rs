@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{
-    args::ProjectArgs,
+    args::FilesArgs,
     error::LocalError,
     project::Project,
     talk::{self, Event},
@@ -30,7 +30,7 @@ pub struct SqlArgs {
     pub down: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub project: ProjectArgs,
+    pub project: FilesArgs,
 }
 
 /// Prints the range.

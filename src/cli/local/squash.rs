@@ -6,12 +6,11 @@
 mod join;
 mod swap;
 
-use crate::cli::talk;
 use std::{collections::HashSet, ops::Range, path::Path};
 
 use clap::Args;
 
-use super::{args::ProjectArgs, error::LocalError, files, project::Project};
+use super::{args::ProjectArgs, error::LocalError, files, project::Project, talk};
 use crate::{
     cli::{CliError, exit::Exit, output},
     core::{

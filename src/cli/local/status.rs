@@ -1,6 +1,6 @@
 //! `dunlin status`, `list` and `current`: files and history side by side. Reads only.
 
-use std::fmt::Write as _;
+use std::{collections::HashSet, fmt::Write as _, sync::Arc};
 
 use clap::Args;
 use serde::Serialize;
@@ -116,23 +116,22 @@ pub(super) struct Seen {
     pub project: Project,
     pub history: History,
     pub assessment: Assessment,
-    pub listed: Vec<Listed>,
+    pub dir: Arc<MigrationDir>,
 }
 
 /// Looks at files and history.
-pub(super) async fn look(args: &ProjectArgs) -> Result<Seen, LocalError> {
-    let project = Project::open(args)?;
+pub(super) async fn look(project: Project) -> Result<Seen, LocalError> {
     let content = project.content()?;
     let (_session, history) = project.look(&project.parameters()?).await?;
     let assessment = plan::plan(&content.dir, &history, &project.desired);
-    let listed = list_all(&content.dir, &history, &assessment);
-    Ok(Seen { project, history, assessment, listed })
+    Ok(Seen { project, history, assessment, dir: content.dir })
 }
 
 /// Prints counts, and what holds the next run up.
 pub(in crate::cli) async fn status(args: ReadArgs) -> Result<Exit, CliError> {
-    let Seen { project: Project { settings, desired, .. }, assessment, listed, .. } = look(&args.project).await?;
-    let status = status_of(&settings.env, &desired, &assessment, &listed);
+    let seen = look(Project::open(&args.project)?).await?;
+    let Seen { project: Project { settings, desired, .. }, assessment, .. } = &seen;
+    let status = status_of(&settings.env, desired, assessment, &list_all(&seen));
     let exit = if args.exit_code && !status.in_sync { Exit::Differs } else { Exit::Done };
     match args.output {
         OutputFormat::Json => output::print_json(&status)?,
@@ -184,7 +183,7 @@ fn text(status: &Status) -> String {
 /// Prints a row for each migration that the files or the database know.
 pub(in crate::cli) async fn list(args: ListArgs) -> Result<Exit, CliError> {
     let ListArgs { state, read } = args;
-    let Seen { mut listed, .. } = look(&read.project).await?;
+    let mut listed = list_all(&look(Project::open(&read.project)?).await?);
     let differs =
         listed.iter().any(|row| !matches!(row.state, Standing::Applied | Standing::Stamped | Standing::Replaced));
     listed.retain(|row| state.is_empty() || state.contains(&row.state));
@@ -197,7 +196,7 @@ pub(in crate::cli) async fn list(args: ListArgs) -> Result<Exit, CliError> {
 
 /// Prints the highest version that is applied.
 pub(in crate::cli) async fn current(args: ReadArgs) -> Result<Exit, CliError> {
-    let Seen { assessment, .. } = look(&args.project).await?;
+    let Seen { assessment, .. } = look(Project::open(&args.project)?).await?;
     let version = assessment.version.as_ref().map(Version::to_string);
     match args.output {
         OutputFormat::Json => output::print_json(&serde_json::json!({"version": version}))?,
@@ -211,7 +210,7 @@ fn table(listed: &[Listed]) -> String {
     let rows = listed.iter().map(|row| {
         let duration = row.duration_ms.filter(|_| row.applied_at.is_some()).map(|ms| format!("{ms} ms"));
         let state = serde_json::to_value(row.state).ok().and_then(|state| state.as_str().map(str::to_owned));
-        [
+        vec![
             row.version.clone(),
             state.unwrap_or_default(),
             row.name.clone(),
@@ -219,18 +218,21 @@ fn table(listed: &[Listed]) -> String {
             duration.unwrap_or_default(),
         ]
     });
-    output::table(["VERSION", "STATE", "NAME", "APPLIED AT", "DURATION"], rows)
+    output::table(vec!["VERSION", "STATE", "NAME", "APPLIED AT", "DURATION"], &rows.collect::<Vec<_>>())
 }
 
 /// The union of files and history, in the order in which they run, and behind them what has no file.
-fn list_all(dir: &MigrationDir, history: &History, assessment: &Assessment) -> Vec<Listed> {
-    let row = |version: &Version| history.migrations.iter().find(|row| row.version == *version);
+fn list_all(seen: &Seen) -> Vec<Listed> {
+    let Seen { dir, history, assessment, .. } = seen;
+    let rows = history.by_version();
+    let edited: HashSet<&Version> = assessment.checksum_drift.iter().map(|drift| &drift.version).collect();
+    let missing: HashSet<&Version> = assessment.missing.iter().collect();
     let mut listed: Vec<Listed> = dir
         .migrations()
         .iter()
         .map(|migration| {
-            let row = row(&migration.version);
-            let changed = assessment.checksum_drift.iter().any(|drift| drift.version == migration.version);
+            let row = rows.get(&migration.version).copied();
+            let changed = edited.contains(&migration.version);
             let state = match row.map(|row| row.state) {
                 Some(State::Applied | State::Stamped) if changed => Standing::Changed,
                 Some(state) => standing(state),
@@ -243,7 +245,7 @@ fn list_all(dir: &MigrationDir, history: &History, assessment: &Assessment) -> V
         })
         .collect();
     for row in history.migrations.iter().filter(|row| dir.get(&row.version).is_none()) {
-        let state = if assessment.missing.contains(&row.version) { Standing::Missing } else { standing(row.state) };
+        let state = if missing.contains(&row.version) { Standing::Missing } else { standing(row.state) };
         listed.push(listed_as(&row.version, &row.name, state, Some(row)));
     }
     listed

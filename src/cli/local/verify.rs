@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::status::{ReadArgs, Seen, look};
+use super::{
+    project::Project,
+    status::{ReadArgs, Seen, look},
+};
 use crate::{
     cli::{
         CliError,
@@ -18,7 +21,7 @@ use crate::{
 
 /// Compares, and ends with 1 where anything differs; what is pending is no difference.
 pub(in crate::cli) async fn verify(args: ReadArgs) -> Result<Exit, CliError> {
-    let seen = look(&args.project).await?;
+    let seen = look(Project::open(&args.project)?).await?;
     let comparison = Comparison::of(&seen);
     match args.output {
         OutputFormat::Json => output::print_json(&comparison.as_json())?,

@@ -224,7 +224,7 @@ fn every_example_of_the_page_is_a_command() {
     let mut verbs = BTreeSet::new();
     for command in commands {
         let words = std::iter::once("kubectl-dunlin").chain(command.split_whitespace());
-        let read = Program::KubectlPlugin.parse_as::<ClusterCli>(words.map(Into::into));
+        let read = Program::KubectlPlugin.parse::<ClusterCli>(words.map(Into::into));
         assert!(read.is_ok(), "{command}: {}", read.expect_err("it isn't").render());
         verbs.extend(command.split_whitespace().next());
     }

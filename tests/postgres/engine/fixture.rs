@@ -109,20 +109,7 @@ impl Fixture {
 
     /// What there is in the database, as one text: every object and its definition, and no data.
     pub async fn catalogs(&self) -> String {
-        self.ask(
-            "SELECT string_agg(x, E'\\n' ORDER BY x) FROM ( \
-             SELECT concat_ws(' ', 'schema', nspname, nspowner) FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp_' \
-             UNION ALL SELECT concat_ws(' ', 'relation', oid, relname, relkind, relowner, relfilenode) FROM pg_class \
-               WHERE relnamespace >= 16384 OR relnamespace = 2200 \
-             UNION ALL SELECT concat_ws(' ', 'function', oid, proname, proowner) FROM pg_proc \
-             UNION ALL SELECT concat_ws(' ', 'type', oid, typname) FROM pg_type \
-             UNION ALL SELECT concat_ws(' ', 'comment', objoid, description) FROM pg_description WHERE objoid >= 16384 \
-             UNION ALL SELECT concat_ws(' ', 'setting', setdatabase, setconfig) FROM pg_db_role_setting \
-               WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-             UNION ALL SELECT concat_ws(' ', 'lock', classid, objid) FROM pg_locks WHERE locktype = 'advisory' \
-               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS it(x)",
-        )
-        .await
+        self.ask(support::CATALOGS).await
     }
 
     pub fn resolve(&mut self, run: i64, action: Action) {

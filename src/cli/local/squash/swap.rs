@@ -1,6 +1,5 @@
 //! The new file into the folder, and those that it stands for out of it: all of that, or nothing.
 
-use crate::cli::talk;
 use std::{
     fs,
     io::Write as _,
@@ -8,7 +7,7 @@ use std::{
 };
 
 use super::join::Joined;
-use crate::cli::local::error::LocalError;
+use crate::cli::{local::error::LocalError, talk};
 
 /// Hidden from whoever reads migrations.
 const BACKUP: &str = ".squash_backup";
