@@ -30,6 +30,7 @@ use crate::{
         migration::Direction,
         outcome::{Failure, Reason},
         plan::{self, Assessment},
+        task::{Subject, TaskKind},
     },
     execute::{End, Report, Running, Shell, Work},
     source::{Content, Snapshot},
@@ -377,9 +378,11 @@ struct Shown<'s, 'a> {
 impl Progress for Shown<'_, '_> {
     async fn show(&mut self, running: &Running) {
         // A plan may go both ways, and a decision that only writes to the history may let one run.
-        let reason = match running.direction {
-            Direction::Up => Reason::Applying,
-            Direction::Down => Reason::RollingBack,
+        let reason = match &running.subject {
+            Subject::Migration { direction: Direction::Up, .. } => Reason::Applying,
+            Subject::Migration { direction: Direction::Down, .. } => Reason::RollingBack,
+            Subject::Task { kind: TaskKind::Seed, .. } => Reason::Seeding,
+            Subject::Task { kind: TaskKind::Hook, .. } => Reason::RunningHook,
         };
         let verdict = Verdict { reason, message: running.to_string(), ..self.verdict.clone() };
         let summary = Summary {

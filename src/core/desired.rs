@@ -31,6 +31,8 @@ pub struct Desired {
     pub approval: Approval,
     /// What a person decided.
     pub resolutions: Vec<Resolution>,
+    /// What a person decided about runs of seeds and hooks, by what these are called.
+    pub task_resolutions: Vec<TaskResolution>,
     /// How often the database is looked at again when nothing changed.
     pub interval: Duration,
 }
@@ -71,6 +73,7 @@ impl Desired {
             },
             approval: Approval::default(),
             resolutions: Vec::new(),
+            task_resolutions: Vec::new(),
             interval: Duration::from_mins(10),
         }
     }
@@ -306,6 +309,15 @@ pub struct Resolution {
     /// Where it was said and who said it, for the history: `spec.resolutions[0], set by kubectl-edit` or
     /// `annotation dunlin.dev/resolve, set by kubectl-annotate`; the place alone where nobody knows who it was.
     pub by: String,
+}
+
+/// What a person decided about a run of a seed or hook, named by its path or place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskResolution {
+    /// The seed's path or the hook's place.
+    pub key: String,
+    /// The decision; its `version` is None.
+    pub resolution: Resolution,
 }
 
 impl Resolution {

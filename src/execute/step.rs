@@ -111,6 +111,7 @@ pub(super) async fn amend(
                     sql.push_str(&writer.stamp_replaced(&replaced));
                 }
             }
+            Amendment::RetryTask { run, by } => sql.push_str(&writer.retry_task(*run, by)),
             Amendment::Offer => sql.push_str(&writer.offer(&assessment.plan, None)),
             Amendment::Approve { by } => sql.push_str(&writer.offer(&assessment.plan, Some(by))),
         }

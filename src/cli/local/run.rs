@@ -122,7 +122,7 @@ impl Run<'_> {
                 let Some(history) = history else { return Ok(Exit::Done) };
                 let assessment = plan::plan(&self.content.dir, &history, &self.project.desired);
                 match assessment.findings.into_iter().next() {
-                    Some(finding) => Err(LocalError::held_up(finding, &history, &self.project.desired.history.set)),
+                    Some(finding) => Err(LocalError::held_up(finding, &self.project.desired.history.set)),
                     None => Ok(Exit::Done),
                 }
             }
@@ -134,7 +134,7 @@ impl Run<'_> {
         let Some(running) = running else { return };
         let line = running.to_string();
         if last.as_ref() != Some(&line) {
-            self.event("running", line.as_str()).of(&running.version, running.direction).say();
+            self.event("running", line.as_str()).about(&running.subject).say();
             *last = Some(line);
         }
     }

@@ -98,7 +98,7 @@ pub fn parse(set: &MigrationSet) -> Result<Parsed, InvalidSpec> {
         );
     }
     let approval = policy::read_approval(approval, set, &mut problems);
-    let mut resolutions = resolutions::read_resolutions(set, resolutions, &mut problems);
+    let (mut resolutions, task_resolutions) = resolutions::read_resolutions(set, resolutions, &mut problems);
     resolutions.extend(resolutions::read_annotation(set, &mut problems));
     for index in 0..variables.len() {
         problems.add(format!("spec.variables[{index}]"), "variables are not supported yet: remove it");
@@ -135,6 +135,7 @@ pub fn parse(set: &MigrationSet) -> Result<Parsed, InvalidSpec> {
                 policy,
                 approval,
                 resolutions,
+                task_resolutions,
                 interval,
             },
             database,

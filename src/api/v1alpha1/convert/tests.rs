@@ -74,6 +74,7 @@ fn the_least_that_a_set_says_comes_to_the_defaults() {
             },
             approval: Approval::default(),
             resolutions: Vec::new(),
+            task_resolutions: Vec::new(),
             interval: Duration::from_mins(10),
         },
         database: DatabaseRef { secret: "db".into(), keys: SecretKeys::default(), tls: TlsRef::default() },
@@ -289,6 +290,24 @@ fn what_a_set_refers_to_is_known_even_if_its_spec_is_refused() {
 }
 
 /// M21: what a person decided arrives from the spec and from the annotation.
+/// A seed's path and a hook's place stand where a migration's version does.
+#[test]
+fn resolutions_of_seeds_and_hooks_are_told_from_those_of_migrations() {
+    let spec = json!({"resolutions": [
+        {"version": "dev/010_users.sql", "run": 7, "action": "Retry"},
+        {"version": "010", "run": 8, "action": "Retry"},
+        {"version": "preApply[0]", "run": 9, "action": "Resume"},
+    ]});
+    let desired = desired(&set(&spec)).expect("all of them are decisions");
+    let of_tasks: Vec<(&str, i64, Action)> = desired
+        .task_resolutions
+        .iter()
+        .map(|named| (named.key.as_str(), named.resolution.run, named.resolution.action))
+        .collect();
+    assert_eq!(of_tasks, [("dev/010_users.sql", 7, Action::Retry), ("preApply[0]", 9, Action::Resume)]);
+    assert_eq!(desired.resolutions.iter().map(|resolution| resolution.run).collect::<Vec<_>>(), [8]);
+}
+
 #[test]
 fn resolutions_come_from_the_spec_and_from_the_annotation() {
     let spec = json!({"resolutions": [{"version": "003", "run": 7, "action": "MarkRolledBack"}]});
