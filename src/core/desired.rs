@@ -1,8 +1,8 @@
 //! What the spec asks for, checked: the input of planning, deciding and executing.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use super::{bundle::Digest, format::Format, migration::Version};
+use super::{bundle::Digest, format::Format, migration::Version, seed::Seed};
 
 /// Everything that a MigrationSet asks of the engine. Built only from a valid spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Desired {
     pub resolutions: Vec<Resolution>,
     /// What a person decided about runs of seeds and hooks, by what these are called.
     pub task_resolutions: Vec<TaskResolution>,
+    /// What is loaded once every migration of the source is applied, in order.
+    pub seeds: Arc<[Seed]>,
     /// How often the database is looked at again when nothing changed.
     pub interval: Duration,
 }
@@ -74,6 +76,7 @@ impl Desired {
             approval: Approval::default(),
             resolutions: Vec::new(),
             task_resolutions: Vec::new(),
+            seeds: Arc::default(),
             interval: Duration::from_mins(10),
         }
     }

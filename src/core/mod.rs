@@ -14,5 +14,6 @@ pub mod pace;
 pub mod plan;
 pub mod progress;
 pub mod reference;
+pub mod seed;
 pub mod sql;
 pub mod task;
