@@ -13,6 +13,8 @@ use crate::core::{
 
 #[path = "plan/going_tests.rs"]
 mod going;
+#[path = "plan/seeds_tests.rs"]
+mod seeds;
 
 const NO_TRANSACTION: &str = "-- migrate: no-transaction\n";
 
