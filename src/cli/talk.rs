@@ -6,7 +6,10 @@ use std::sync::OnceLock;
 use serde::Serialize;
 
 use crate::{
-    core::migration::{Direction, Version},
+    core::{
+        migration::{Direction, Version},
+        task::Subject,
+    },
     telemetry::LogFormat,
 };
 
@@ -62,6 +65,15 @@ impl Event {
     pub fn of(mut self, version: &Version, direction: Direction) -> Self {
         self.version = Some(version.to_string());
         self.direction = Some(direction.word());
+        self
+    }
+
+    /// What it is about: a migration, a seed or a hook, of which the key stands in the version's place.
+    pub fn about(mut self, subject: &Subject) -> Self {
+        self.version = Some(subject.key().to_owned());
+        if let Subject::Migration { direction, .. } = subject {
+            self.direction = Some(direction.word());
+        }
         self
     }
 

@@ -25,11 +25,12 @@ use crate::{
     core::{
         conditions::Verdict,
         decide::{Act, Circumstances, Decision, Ending, Memory, Observed, Occasion, Ownership, Places, Said, decide},
-        desired::Owner,
+        desired::{Desired, Owner},
         history::History,
         migration::Direction,
         outcome::{Failure, Reason},
         plan::{self, Assessment},
+        task::{Subject, TaskKind},
     },
     execute::{End, Report, Running, Shell, Work},
     source::{Content, Snapshot},
@@ -127,7 +128,9 @@ impl<'a> Line<'a> {
             Ok(parsed) => parsed,
             Err(invalid) => return Ok(unseen(self.decide(Observed::InvalidSpec(&Failure::from(invalid)), &unparsed))),
         };
-        let places = if parsed.source.may_be_several() { Places::Several } else { Places::One };
+        // Seeds come from another place than migrations.
+        let is_several = parsed.source.may_be_several() || parsed.seeds.is_some();
+        let places = if is_several { Places::Several } else { Places::One };
 
         let snapshot = match self.read_content(&parsed).await {
             Ok(snapshot) => snapshot,
@@ -144,6 +147,8 @@ impl<'a> Line<'a> {
                 return Ok(unseen(self.decide(Observed::Source(failure), &circumstances(occasion, places, interval))));
             }
         };
+        let desired = Desired { seeds: Arc::clone(&content.seeds.seeds), ..parsed.desired };
+        let parsed = Parsed { desired, ..parsed };
         if let Some(wanted) = parsed.desired.digest.as_ref().filter(|wanted| **wanted != content.digest) {
             let observed = Observed::OtherDigest { wanted, found: &content.digest };
             return Ok(unseen(self.decide(observed, &circumstances(occasion, places, interval))));
@@ -377,9 +382,11 @@ struct Shown<'s, 'a> {
 impl Progress for Shown<'_, '_> {
     async fn show(&mut self, running: &Running) {
         // A plan may go both ways, and a decision that only writes to the history may let one run.
-        let reason = match running.direction {
-            Direction::Up => Reason::Applying,
-            Direction::Down => Reason::RollingBack,
+        let reason = match &running.subject {
+            Subject::Migration { direction: Direction::Up, .. } => Reason::Applying,
+            Subject::Migration { direction: Direction::Down, .. } => Reason::RollingBack,
+            Subject::Task { kind: TaskKind::Seed, .. } => Reason::Seeding,
+            Subject::Task { kind: TaskKind::Hook, .. } => Reason::RunningHook,
         };
         let verdict = Verdict { reason, message: running.to_string(), ..self.verdict.clone() };
         let summary = Summary {
@@ -423,7 +430,7 @@ fn remembered_by(status: &MigrationSetStatus) -> Memory {
 
 fn is_same(before: &Result<Content, Failure>, now: &Result<Content, Failure>) -> bool {
     match (before, now) {
-        (Ok(before), Ok(now)) => before.digest == now.digest,
+        (Ok(before), Ok(now)) => before.digest == now.digest && before.seeds.digest == now.seeds.digest,
         (Err(before), Err(now)) => before == now,
         (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
     }

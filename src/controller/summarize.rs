@@ -184,11 +184,11 @@ fn plan(plan: &Plan) -> Option<PlanStatus> {
 }
 
 fn failure(failed: &FailedRun) -> FailureStatus {
-    let FailedRun { run, version, name, mode, error, statements_applied, at } = failed;
+    let FailedRun { run, subject, mode, error, statements_applied, at } = failed;
     FailureStatus {
         run: Some(*run),
-        version: Some(version.to_string()),
-        name: Some(cut(name, SHORT).to_owned()),
+        version: Some(cut(subject.key(), SHORT).to_owned()),
+        name: subject.name().map(|name| cut(name, SHORT).to_owned()),
         transactional: Some(*mode == TransactionMode::Transactional),
         statement: error.statement.map(i64::from),
         line: error.line.map(i64::from),
@@ -233,21 +233,11 @@ fn recent(history: &History) -> Vec<RecentMigration> {
 }
 
 fn running_status(running: &execute::Running) -> RunningStatus {
-    let execute::Running {
-        version,
-        name,
-        direction: _,
-        statement,
-        statements,
-        started_at,
-        completed: _,
-        planned: _,
-        progress,
-        blocked_by,
-    } = running;
+    let execute::Running { subject, statement, statements, started_at, completed: _, planned: _, progress, blocked_by } =
+        running;
     RunningStatus {
-        version: Some(version.to_string()),
-        name: Some(cut(name, SHORT).to_owned()),
+        version: Some(cut(subject.key(), SHORT).to_owned()),
+        name: subject.name().map(|name| cut(name, SHORT).to_owned()),
         statement: statement.map(i64::from),
         statements: Some(i64::from(*statements)),
         started_at: Some(started_at.clone()),

@@ -7,6 +7,7 @@ use crate::core::{
     migration::{Checksum, Version},
     outcome::Reason,
     plan::{ChecksumDrift, Direction, Finding, Step},
+    task::{Subject, TaskKind},
 };
 
 fn version(number: usize) -> Version {
@@ -131,8 +132,7 @@ fn a_look_that_came_to_no_database_keeps_what_was_seen_of_it() {
 fn a_failure_is_shown_with_its_place_and_gone_with_its_finding() {
     let failed = FailedRun {
         run: 7,
-        version: version(2),
-        name: "step_2".to_owned(),
+        subject: Subject::Migration { version: version(2), name: "step_2".to_owned(), direction: Direction::Up },
         mode: TransactionMode::Transactional,
         error: RunError {
             message: "002_step_2.sql:9:14: boom".to_owned(),
@@ -154,6 +154,25 @@ fn a_failure_is_shown_with_its_place_and_gone_with_its_finding() {
 
     let (mended, ready) = (assessment(2, 0), verdict(Reason::UpToDate));
     assert_eq!(summarize(&summary(&ready, Some((&history, &mended))), &status).failure, None);
+}
+
+/// What a resolution is to name stands in the version's place.
+#[test]
+fn a_failed_seed_is_shown_by_its_path() {
+    let failed = FailedRun {
+        run: 9,
+        subject: Subject::Task { kind: TaskKind::Seed, key: "dev/010_users.sql".to_owned() },
+        mode: TransactionMode::Transactional,
+        error: RunError::default(),
+        statements_applied: 0,
+        at: None,
+    };
+    let finding = Finding { reason: Reason::SeedFailed, message: "said".to_owned(), failure: Some(failed) };
+    let broken = Assessment { findings: vec![finding], ..assessment(1, 0) };
+    let (history, stalled) = (history(1), verdict(Reason::SeedFailed));
+    let status = summarize(&summary(&stalled, Some((&history, &broken))), &MigrationSetStatus::default());
+    let failure = status.failure.expect("the failure is shown");
+    assert_eq!((failure.version.as_deref(), failure.name), (Some("dev/010_users.sql"), None));
 }
 
 #[test]
@@ -255,9 +274,7 @@ fn what_runs_is_shown_as_far_as_it_is_known() {
         since: None,
     };
     let mut running = execute::Running {
-        version: version(2),
-        name: "step_2".to_owned(),
-        direction: Direction::Up,
+        subject: Subject::Migration { version: version(2), name: "step_2".to_owned(), direction: Direction::Up },
         statement: None,
         statements: 7,
         started_at: "2026-11-21T10:00:00Z".to_owned(),

@@ -1,8 +1,8 @@
 //! What the spec asks for, checked: the input of planning, deciding and executing.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use super::{bundle::Digest, format::Format, migration::Version};
+use super::{bundle::Digest, format::Format, migration::Version, seed::Seed};
 
 /// Everything that a MigrationSet asks of the engine. Built only from a valid spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,10 @@ pub struct Desired {
     pub approval: Approval,
     /// What a person decided.
     pub resolutions: Vec<Resolution>,
+    /// What a person decided about runs of seeds and hooks, by what these are called.
+    pub task_resolutions: Vec<TaskResolution>,
+    /// What is loaded once every migration of the source is applied, in order.
+    pub seeds: Arc<[Seed]>,
     /// How often the database is looked at again when nothing changed.
     pub interval: Duration,
 }
@@ -71,6 +75,8 @@ impl Desired {
             },
             approval: Approval::default(),
             resolutions: Vec::new(),
+            task_resolutions: Vec::new(),
+            seeds: Arc::default(),
             interval: Duration::from_mins(10),
         }
     }
@@ -306,6 +312,15 @@ pub struct Resolution {
     /// Where it was said and who said it, for the history: `spec.resolutions[0], set by kubectl-edit` or
     /// `annotation dunlin.dev/resolve, set by kubectl-annotate`; the place alone where nobody knows who it was.
     pub by: String,
+}
+
+/// What a person decided about a run of a seed or hook, named by its path or place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskResolution {
+    /// The seed's path or the hook's place.
+    pub key: String,
+    /// The decision; its `version` is None.
+    pub resolution: Resolution,
 }
 
 impl Resolution {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::{
     desired::Action,
     migration::{Checksum, Direction, TransactionMode, Version},
+    task::TaskRun,
 };
 
 /// One set's history, as one query reads it. An absent history (no tables, no row) is `History::default()`.
@@ -19,8 +20,38 @@ pub struct History {
     /// Transactional ways down that failed and were rolled back, so that their migrations are still applied: the last of
     /// each, while nothing has become of it since.
     pub undoing: Vec<(Version, Run)>,
+    /// Seeds and hooks whose last run didn't succeed.
+    pub tasks: Vec<TaskRun>,
+    /// Seeds that have run: what of them the database has.
+    pub seeds: Vec<RecordedSeed>,
     /// Plans that were shown to a person or approved by one, and haven't run to their end.
     pub plans: Vec<OfferedPlan>,
+}
+
+/// A row of `dunlin.seed`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedSeed {
+    /// The seed's path, as `dev/010_users.sql`.
+    pub name: String,
+    /// Checksum of the text that ran last.
+    pub checksum: String,
+    /// When it ran last, RFC 3339 in UTC.
+    pub applied_at: Option<String>,
+    /// The run that did it.
+    pub run: i64,
+    /// How many rows that run inserted, changed, and found as they were to be; None of SQL, which doesn't say.
+    pub counts: Option<SeedCounts>,
+}
+
+/// What became of the rows of a seed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SeedCounts {
+    /// New in the database.
+    pub inserted: u64,
+    /// There, and otherwise.
+    pub updated: u64,
+    /// There, and left as they are.
+    pub unchanged: u64,
 }
 
 /// A row of `dunlin.plan`.

@@ -91,6 +91,8 @@ pub const PRECEDENCE: &[&[Reason]] = &[
     &[Reason::MigrationFailed],
     &[Reason::RollbackDenied],
     &[Reason::NoDownMigration],
+    &[Reason::HookFailed],
+    &[Reason::SeedFailed],
     &[Reason::SchemaDrift],
     &[Reason::ApprovalRequired],
 ];
@@ -304,8 +306,6 @@ mod tests {
                 Reason::Seeding,
                 Reason::RunningHook,
                 Reason::Retrying,
-                Reason::HookFailed,
-                Reason::SeedFailed,
             ]
         );
     }
@@ -319,7 +319,7 @@ mod tests {
             "Suspended, InvalidSpec, WaitingForSource, InvalidSource/DuplicateVersion/DependencyCycle, WaitingForDigest, \
              WaitingForSecret, WaitingForDatabase/AuthenticationFailed/TLSFailed/PermissionDenied/PoolerNotSupported, \
              Conflict, WaitingForLock, Interrupted, NonTransactionalFailed, ChecksumDrift, MissingMigration, OutOfOrder, \
-             MigrationFailed, RollbackDenied, NoDownMigration, SchemaDrift, ApprovalRequired"
+             MigrationFailed, RollbackDenied, NoDownMigration, HookFailed, SeedFailed, SchemaDrift, ApprovalRequired"
         );
         assert!(Reason::Suspended.precedence() < Reason::InvalidSpec.precedence());
         assert_eq!(Reason::InvalidSource.precedence(), Reason::DuplicateVersion.precedence());

@@ -7,6 +7,7 @@ mod judge;
 mod rollback;
 mod squash;
 mod target;
+mod tasks;
 mod words;
 
 use std::collections::{HashMap, HashSet};
@@ -20,6 +21,7 @@ use super::{
     history::{History, Recorded, RunError, State},
     migration::{Migration, MigrationDir, TransactionMode, Version},
     outcome::Reason,
+    task::Subject,
 };
 use judge::Standing;
 use target::Wanted;
@@ -48,6 +50,12 @@ pub struct Assessment {
     pub left_out: usize,
     /// Versions that were recorded as applied without running, on a person's word (`history.baseline`).
     pub on_trust: usize,
+    /// Seeds to run when the plan is through, by their paths, in order.
+    pub seeds: Vec<String>,
+    /// Seeds that have run.
+    pub seeded: usize,
+    /// Those of them that run once and were edited since: they don't run again.
+    pub seeds_edited: Vec<String>,
     /// What a person has to say about the plan.
     pub consent: Consent,
     /// Runs that wait for a person's decision and are no failures.
@@ -90,10 +98,8 @@ pub struct Finding {
 pub struct FailedRun {
     /// The run's number, which a resolution names.
     pub run: i64,
-    /// The migration's version.
-    pub version: Version,
-    /// The migration's name.
-    pub name: String,
+    /// What failed.
+    pub subject: Subject,
     /// Transactional or not.
     pub mode: TransactionMode,
     /// What went wrong.
@@ -164,6 +170,13 @@ pub enum Amendment {
         run: i64,
         /// What was decided.
         action: Action,
+        /// Where it was said.
+        by: String,
+    },
+    /// A person wants a seed or hook to run again.
+    RetryTask {
+        /// The run decided about.
+        run: i64,
         /// Where it was said.
         by: String,
     },
@@ -277,6 +290,8 @@ pub fn plan(dir: &MigrationDir, history: &History, desired: &Desired) -> Assessm
     judge::find_drift(&ground, &mut assessment);
     find_out_of_order(&ground, highest_position, &mut assessment);
     find_mixed_single(&ground, &mut assessment);
+    tasks::take_decisions(&ground, &mut assessment);
+    tasks::find_seeds(&ground, &mut assessment);
     judge::find_misdirected(desired, &mut assessment);
     approve::ask(&ground, &mut assessment);
     assessment.on_trust = stamped.len() + history.migrations.iter().filter(|row| row.state == State::Stamped).count();

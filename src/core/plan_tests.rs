@@ -13,6 +13,8 @@ use crate::core::{
 
 #[path = "plan/going_tests.rs"]
 mod going;
+#[path = "plan/seeds_tests.rs"]
+mod seeds;
 
 const NO_TRANSACTION: &str = "-- migrate: no-transaction\n";
 
@@ -268,7 +270,7 @@ fn a_failed_migration_waits_for_a_change_or_a_person() {
     let verdict = plan(&dir, &history(vec![failed_row(&dir, "001")]), &desired());
     assert_eq!(reasons(&verdict), [Reason::MigrationFailed]);
     let failure = verdict.findings[0].failure.as_ref().unwrap();
-    assert_eq!((failure.run, failure.version.as_str()), (1, "001"));
+    assert_eq!((failure.run, failure.subject.key()), (1, "001"));
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub mod parameters;
 pub mod progress;
 pub mod quote;
 pub mod recover;
+pub mod seed;
 pub mod session;
 pub mod snapshot;
 pub mod tls;

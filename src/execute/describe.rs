@@ -1,17 +1,24 @@
 //! A refusal in words: file, line and column, the line itself with a caret, SQLSTATE, hint.
 
+use std::fmt::Write as _;
+
 use crate::{
     core::{history::RunError, job::Job, migration::Section, sql::position},
     database::{
         apply::{Part, Refusal},
         error::{ServerError, SqlError},
         history::rows::Wrong,
+        seed::RowsRefusal,
     },
 };
 
 /// What the history and the status say of a refusal.
 pub(super) fn wrong(job: &Job<'_>, refusal: &Refusal) -> Wrong {
-    let section = &job.section;
+    wrong_in(&job.file, &job.section, refusal)
+}
+
+/// The same of a section of any file.
+pub(super) fn wrong_in(file: &str, section: &Section, refusal: &Refusal) -> Wrong {
     match &refusal.error {
         SqlError::Lost { message } => {
             Wrong { error: RunError { message: message.clone(), ..RunError::default() }, detail: None }
@@ -23,8 +30,8 @@ pub(super) fn wrong(job: &Job<'_>, refusal: &Refusal) -> Wrong {
             };
             let place = position.map(|position| position::locate(&section.text, section.first_line, position));
             let mut message = match &place {
-                Some(place) => format!("{}:{}:{}: ", job.file, place.line, place.column),
-                None => format!("{}: ", job.file),
+                Some(place) => format!("{file}:{}:{}: ", place.line, place.column),
+                None => format!("{file}: "),
             };
             message.push_str(where_it_struck(refusal.part));
             message.push_str(&words(error));
@@ -44,6 +51,29 @@ pub(super) fn wrong(job: &Job<'_>, refusal: &Refusal) -> Wrong {
                 detail: error.detail.clone(),
             }
         }
+    }
+}
+
+/// What is said of a row that a table doesn't take: of statements of ours, places in them say nothing.
+pub(super) fn wrong_rows(file: &str, refusal: &RowsRefusal) -> Wrong {
+    let RowsRefusal { place, part, error } = refusal;
+    let mut at = file.to_owned();
+    if let Some((line, table)) = place {
+        let _ = write!(at, ":{line}: table {table}");
+    }
+    match error {
+        SqlError::Lost { message } => {
+            Wrong { error: RunError { message: message.clone(), ..RunError::default() }, detail: None }
+        }
+        SqlError::Server(error) => Wrong {
+            error: RunError {
+                message: format!("{at}: {}{}{}", where_it_struck(*part), words(error), asides(error)),
+                sqlstate: Some(error.sqlstate.clone()),
+                line: place.as_ref().map(|(line, _)| *line),
+                ..RunError::default()
+            },
+            detail: error.detail.clone(),
+        },
     }
 }
 

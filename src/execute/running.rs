@@ -4,29 +4,25 @@ use std::fmt;
 
 use crate::core::{
     job::Job,
-    migration::{Direction, Version},
     progress::{Blocker, Progress, in_the_way},
+    task::Subject,
 };
 
 /// Where an execution is, for `status.running`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Running {
-    /// The migration.
-    pub version: Version,
-    /// Its name.
-    pub name: String,
-    /// Which way it goes.
-    pub direction: Direction,
+    /// What runs.
+    pub subject: Subject,
     /// Statement under way, from 1; None where that isn't known: of several that go as one message, the server answers for
     /// all at the end.
     pub statement: Option<u32>,
     /// Statements of the section.
     pub statements: u32,
-    /// When the migration was begun, RFC 3339 in UTC.
+    /// When it was begun, RFC 3339 in UTC.
     pub started_at: String,
-    /// Migrations of this plan that are through.
+    /// Those of this kind in this plan that are through.
     pub completed: usize,
-    /// Migrations of this plan.
+    /// Those of this kind in this plan.
     pub planned: usize,
     /// What the server says that it does; or that it pauses before it is tried again.
     pub progress: Option<Progress>,
@@ -37,12 +33,22 @@ pub struct Running {
 impl Running {
     /// A migration is begun, of which nothing is seen yet.
     pub(super) fn new(job: &Job<'_>, started_at: &str, completed: usize, planned: usize) -> Self {
+        let Job { version, name, direction, .. } = job;
+        let subject = Subject::Migration { version: version.clone(), name: name.clone(), direction: *direction };
+        Self::of(subject, job.section.script.statements.len(), started_at, (completed, planned))
+    }
+
+    /// Something is begun, the next behind `completed` of those `planned`.
+    pub(super) fn of(
+        subject: Subject,
+        statements: usize,
+        started_at: &str,
+        (completed, planned): (usize, usize),
+    ) -> Self {
         Self {
-            version: job.version.clone(),
-            name: job.name.clone(),
-            direction: job.direction,
+            subject,
             statement: None,
-            statements: u32::try_from(job.section.script.statements.len()).unwrap_or(u32::MAX),
+            statements: u32::try_from(statements).unwrap_or(u32::MAX),
             started_at: started_at.to_owned(),
             completed,
             planned,
@@ -65,19 +71,8 @@ impl Running {
 /// `2 of 7: 002_index, statement 1 of 3, building index: scanning table 42%, waiting for pid 4711 (psql, till)`.
 impl fmt::Display for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            version,
-            name,
-            direction: _,
-            statement,
-            statements,
-            started_at: _,
-            completed,
-            planned,
-            progress,
-            blocked_by,
-        } = self;
-        write!(f, "{} of {planned}: {version}_{name}", completed + 1)?;
+        let Self { subject, statement, statements, started_at: _, completed, planned, progress, blocked_by } = self;
+        write!(f, "{} of {planned}: {subject}", completed + 1)?;
         if let Some(statement) = statement.filter(|_| *statements > 1) {
             write!(f, ", statement {statement} of {statements}")?;
         }
@@ -94,13 +89,16 @@ impl fmt::Display for Running {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::migration::{Direction, Version};
 
     #[test]
     fn the_sentence_names_what_is_known_and_nothing_else() {
         let mut running = Running {
-            version: Version::parse("002").expect("a version"),
-            name: "index".to_owned(),
-            direction: Direction::Up,
+            subject: Subject::Migration {
+                version: Version::parse("002").expect("a version"),
+                name: "index".to_owned(),
+                direction: Direction::Up,
+            },
             statement: None,
             statements: 3,
             started_at: "2026-11-21T10:00:00Z".to_owned(),

@@ -111,6 +111,7 @@ pub(super) async fn amend(
                     sql.push_str(&writer.stamp_replaced(&replaced));
                 }
             }
+            Amendment::RetryTask { run, by } => sql.push_str(&writer.retry_task(*run, by)),
             Amendment::Offer => sql.push_str(&writer.offer(&assessment.plan, None)),
             Amendment::Approve { by } => sql.push_str(&writer.offer(&assessment.plan, Some(by))),
         }
@@ -531,7 +532,7 @@ struct Begun {
 }
 
 /// Sends rows of ours, between two fail points; an error leaves no transaction open.
-async fn write(claim: &Claim, sql: &str, before: Point, after: Point) -> Result<(), SqlError> {
+pub(super) async fn write(claim: &Claim, sql: &str, before: Point, after: Point) -> Result<(), SqlError> {
     reached(before).await;
     let written = session::query(claim.client(), sql).await;
     reached(after).await;
@@ -546,11 +547,11 @@ async fn write(claim: &Claim, sql: &str, before: Point, after: Point) -> Result<
     }
 }
 
-fn next_batch(history: &History) -> i64 {
+pub(super) fn next_batch(history: &History) -> i64 {
     history.migrations.iter().map(|row| row.batch).max().unwrap_or(0) + 1
 }
 
 #[allow(clippy::disallowed_methods, reason = "when a run started is known to nobody else")]
-fn now() -> String {
+pub(super) fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

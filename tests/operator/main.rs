@@ -29,6 +29,7 @@ mod progress;
 mod readme;
 mod remade;
 mod runbooks;
+mod seeds;
 mod shop;
 mod specs;
 mod stopped;

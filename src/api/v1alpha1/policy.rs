@@ -97,9 +97,10 @@ pub struct Approval {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ResolutionSpec {
-    /// The version of the migration, from `status.failure.version` or `status.drift.checksums`.
+    /// The version of the migration, from `status.failure.version` or `status.drift.checksums`; of a failed seed or hook
+    /// what `status.failure.version` says: its path, such as `dev/010_users.sql`, or its place, such as `preApply[0]`.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = rules::version())]
+    #[x_kube(validation = rules::resolved())]
     pub version: String,
 
     /// The number of the run that is decided about, from `status.failure.run` or `status.drift.checksums`. A later run
@@ -110,7 +111,7 @@ pub struct ResolutionSpec {
     /// `Retry`: run it again from the top. `Resume`: go on with the statement that failed (no-transaction files).
     /// `MarkApplied`: it is done, by hand or otherwise (of a failed way down: it is still applied). `MarkRolledBack`:
     /// what it did was undone by hand; it is pending again. `AcceptChecksum`: the edited file is as good as what was
-    /// applied.
+    /// applied. Of a seed or hook, only `Retry` is possible.
     pub action: ResolutionAction,
 }
 

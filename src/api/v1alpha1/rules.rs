@@ -20,11 +20,15 @@ pub fn digest() -> Rule {
         .message("a digest is sha256: and 64 lower-case hexadecimal digits, as the status and `dunlin pack` print it")
 }
 
-/// A version alone.
-pub fn version() -> Rule {
-    Rule::new(format!("self.matches('{VERSION}')")).message(
-        "a version is what a migration file's name begins with: a ULID, 20260215_120000, 20260215_02, or a number \
-         such as 003",
+/// What a resolution names: a migration's version, a seed's path, or a hook's place.
+pub fn resolved() -> Rule {
+    Rule::new(format!(
+        "self.matches('{VERSION}') || self.matches('^([-._a-zA-Z0-9]+/)?[-._a-zA-Z0-9]+[.](sql|json|yaml|yml)$') || \
+         self.matches('^(preApply|postApply|preRollback|postRollback|onFailure)[[][0-9]+[]]$')"
+    ))
+    .message(
+        "name what status.failure.version names: a version such as 003, a seed such as dev/010_users.sql, or a hook such as \
+         preApply[0]",
     )
 }
 

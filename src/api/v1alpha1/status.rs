@@ -169,7 +169,7 @@ pub struct StepStatus {
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct RunningStatus {
-    /// The migration's version.
+    /// The migration's version; of a seed its path, of a hook its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub version: Option<String>,
@@ -239,11 +239,11 @@ pub struct FailureStatus {
     /// The number of the run, which a resolution names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<i64>,
-    /// The migration's version.
+    /// The migration's version; of a seed its path, of a hook its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub version: Option<String>,
-    /// The migration's name.
+    /// The migration's name. Absent for a seed or hook.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub name: Option<String>,

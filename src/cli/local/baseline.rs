@@ -54,7 +54,7 @@ pub(in crate::cli) async fn baseline(args: BaselineArgs) -> Result<Exit, LocalEr
         let none = "there is no migration to record: dunlin create NAME makes one";
         return Err(finding.map_or_else(
             || Failure::new(Reason::InvalidSource, none).into(),
-            |finding| LocalError::held_up(finding, &history, &project.desired.history.set),
+            |finding| LocalError::held_up(finding, &project.desired.history.set),
         ));
     };
     let what = format!("record {} migrations up to {version} as applied, without running them", stamped.len());

@@ -7,10 +7,9 @@ use crate::{
     api::v1alpha1::InvalidSpec,
     cli::{CliError, exit::Exit},
     core::{
-        history::History,
-        migration::{Direction, Version},
         outcome::Failure,
         plan::{FailedRun, Finding},
+        task::Subject,
     },
     database::parameters::ParametersError,
     yaml::YamlError,
@@ -93,10 +92,8 @@ pub struct MigrationError {
     pub failure: Failure,
     /// In which set.
     pub set: String,
-    /// With which migration.
-    pub version: Version,
-    /// Which way it went.
-    pub direction: Direction,
+    /// With which migration, seed or hook.
+    pub subject: Subject,
     /// What the server called it.
     pub sqlstate: Option<String>,
 }
@@ -108,22 +105,18 @@ impl LocalError {
     }
 
     /// What holds a plan up, with the migration that it is about, where it is about one.
-    pub(super) fn held_up(finding: Finding, history: &History, set: &str) -> Self {
+    pub(super) fn held_up(finding: Finding, set: &str) -> Self {
         let Finding { reason, message, failure: run } = finding;
         let failure = Failure::new(reason, message);
-        let Some(FailedRun { run, version, error, .. }) = run else { return failure.into() };
-        let mut rows = history.migrations.iter().map(|row| &row.run).chain(history.undoing.iter().map(|(_, run)| run));
-        let direction = rows.find(|row| row.id == run).map_or(Direction::Up, |row| row.direction);
-        MigrationError { failure, set: set.to_owned(), version, direction, sqlstate: error.sqlstate }.into()
+        let Some(FailedRun { subject, error, .. }) = run else { return failure.into() };
+        MigrationError { failure, set: set.to_owned(), subject, sqlstate: error.sqlstate }.into()
     }
 
     /// The same, as an event; `words` are its own and its causes'.
     pub(in crate::cli) fn event(&self, words: String) -> Event {
         let event = Event::new("error", words);
         match self {
-            Self::Migration(about) => {
-                event.set(&about.set).of(&about.version, about.direction).sqlstate(about.sqlstate.as_deref())
-            }
+            Self::Migration(about) => event.set(&about.set).about(&about.subject).sqlstate(about.sqlstate.as_deref()),
             _ => event,
         }
     }

@@ -10,6 +10,7 @@ use crate::{
         exit::Exit,
         output::{self, OutputFormat},
     },
+    core::task::TaskKind,
     database::history::runs::PastRun,
 };
 
@@ -90,6 +91,14 @@ fn told(run: &PastRun) -> Told<'_> {
     }
 }
 
+/// A migration and its way; a seed's path or a hook's place, which the kind tells apart.
+fn what(run: &PastRun) -> String {
+    if TaskKind::ALL.iter().any(|kind| kind.word() == run.kind) {
+        return run.version.clone();
+    }
+    format!("{} {}_{}", run.direction, run.version, run.name)
+}
+
 fn table(runs: &[PastRun]) -> String {
     let rows = runs.iter().map(|run| {
         // Milliseconds are for programs, and for the order of what is fast.
@@ -98,7 +107,7 @@ fn table(runs: &[PastRun]) -> String {
             run.id.to_string(),
             started.unwrap_or_default(),
             run.kind.clone(),
-            format!("{} {}_{}", run.direction, run.version, run.name),
+            what(run),
             run.outcome.clone(),
             run.duration_ms.map(|ms| format!("{ms} ms")).unwrap_or_default(),
             run.sqlstate.clone().unwrap_or_default(),

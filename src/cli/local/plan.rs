@@ -121,7 +121,7 @@ pub(super) async fn preview(mut project: Project, how: Preview) -> Result<Exit, 
         return Ok(exit);
     }
     if let Some(finding) = assessment.findings.first() {
-        return Err(LocalError::held_up(finding.clone(), &history, &project.desired.history.set).into());
+        return Err(LocalError::held_up(finding.clone(), &project.desired.history.set).into());
     }
     if steps.is_empty() {
         talk::say("nothingToDo", format!("nothing to do: {}", super::apply::in_sync(&assessment)));

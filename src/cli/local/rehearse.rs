@@ -15,6 +15,7 @@ use crate::{
         migration::MigrationDir,
         outcome::{Failure, Reason},
         plan::{Plan, Step},
+        task::Subject,
     },
     database::parameters::Parameters,
     execute::{self, Rehearsal, RehearsalEnd, Session},
@@ -128,8 +129,11 @@ pub(super) fn verdict(project: &Project, steps: &[Step], rehearsal: &Rehearsal) 
             Err(MigrationError {
                 failure: Failure::new(reason, format!("{}\n{before} {words}", error.message)),
                 set: set.clone(),
-                version: step.version.clone(),
-                direction: step.direction,
+                subject: Subject::Migration {
+                    version: step.version.clone(),
+                    name: step.name.clone(),
+                    direction: step.direction,
+                },
                 sqlstate: error.sqlstate.clone(),
             }
             .into())

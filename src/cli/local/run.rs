@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::Instant};
 
-use super::{error::LocalError, project::Project, signals::Signals, talk::Event};
+use super::{error::LocalError, project::Project, seed, signals::Signals, talk::Event};
 use crate::{
     cli::exit::Exit,
     core::{
@@ -12,6 +12,7 @@ use crate::{
         migration::{Direction, Version},
         outcome::Reason,
         plan,
+        task::{Subject, TaskKind},
     },
     database::parameters::Parameters,
     execute::{self, End, Report, Running, Session, Shell, Stop, Work},
@@ -103,7 +104,7 @@ impl Run<'_> {
 
     /// Says what was done, and why no more was.
     fn summarize(&self, report: Report) -> Result<Exit, LocalError> {
-        let Report { history, applied, end } = report;
+        let Report { history, applied, seeded, end } = report;
         let known = history.as_ref().map(History::by_version).unwrap_or_default();
         for (version, direction) in &applied {
             let (event, done) = done(*direction);
@@ -111,9 +112,16 @@ impl Run<'_> {
             let words = format!("{done} {}", self.file(version));
             self.event(event, words).of(version, *direction).lasting(row.map(|row| row.duration_ms)).say();
         }
+        for path in &seeded {
+            let row = history.iter().flat_map(|history| &history.seeds).find(|row| row.name == *path);
+            let subject = Subject::Task { kind: TaskKind::Seed, key: path.clone() };
+            let words = format!("loaded {path}{}", seed::in_words(row.and_then(|row| row.counts)));
+            self.event("seeded", words).about(&subject).say();
+        }
         match end {
             End::Stopped => {
-                let words = format!("stopped: {} of the plan done, and nothing else was changed", applied.len());
+                let done = applied.len() + seeded.len();
+                let words = format!("stopped: {done} of the plan done, and nothing else was changed");
                 self.event("stopped", words).say();
                 Ok(Exit::Stopped)
             }
@@ -122,7 +130,7 @@ impl Run<'_> {
                 let Some(history) = history else { return Ok(Exit::Done) };
                 let assessment = plan::plan(&self.content.dir, &history, &self.project.desired);
                 match assessment.findings.into_iter().next() {
-                    Some(finding) => Err(LocalError::held_up(finding, &history, &self.project.desired.history.set)),
+                    Some(finding) => Err(LocalError::held_up(finding, &self.project.desired.history.set)),
                     None => Ok(Exit::Done),
                 }
             }
@@ -134,7 +142,7 @@ impl Run<'_> {
         let Some(running) = running else { return };
         let line = running.to_string();
         if last.as_ref() != Some(&line) {
-            self.event("running", line.as_str()).of(&running.version, running.direction).say();
+            self.event("running", line.as_str()).about(&running.subject).say();
             *last = Some(line);
         }
     }

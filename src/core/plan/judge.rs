@@ -13,6 +13,7 @@ use crate::core::{
     job::{self, down_section, resume_obstacle},
     migration::{Direction, Migration, Section, TransactionMode},
     outcome::Reason,
+    task::Subject,
 };
 
 /// Where a migration stands.
@@ -249,8 +250,11 @@ pub(super) fn failed(row: &Recorded, run: &Run, reason: Reason, message: String)
         message,
         failure: Some(FailedRun {
             run: run.id,
-            version: row.version.clone(),
-            name: row.name.clone(),
+            subject: Subject::Migration {
+                version: row.version.clone(),
+                name: row.name.clone(),
+                direction: run.direction,
+            },
             mode: row.mode,
             error: run.error.clone().unwrap_or_default(),
             statements_applied: run.statements_done,
@@ -296,7 +300,7 @@ pub(super) fn find_misdirected(desired: &Desired, assessment: &mut Assessment) {
     waiting.sort_unstable();
     waiting.dedup();
     let decided = |run: i64| {
-        let is_it = |amendment: &Amendment| matches!(amendment, Amendment::Resolve { run: other, .. } if *other == run);
+        let is_it = |amendment: &Amendment| matches!(amendment, Amendment::Resolve { run: other, .. } | Amendment::RetryTask { run: other, .. } if *other == run);
         assessment.amendments.iter().any(is_it)
     };
     let lost: Vec<&Resolution> = desired

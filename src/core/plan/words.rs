@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use super::{ChecksumDrift, judge};
 use crate::core::{
-    desired::{Action, Audience, Desired},
+    desired::{Action, Audience, Desired, Resolution},
     history::{Recorded, Run},
-    migration::Direction,
+    migration::{Direction, TransactionMode},
+    task::TaskRun,
 };
 
 /// At most five items and a count of the rest.
@@ -64,7 +65,11 @@ pub(super) fn decide(desired: &Desired, row: &Recorded, action: Action) -> Strin
 }
 
 fn entry(row: &Recorded, run: i64, action: &str) -> String {
-    format!("{{version: \"{}\", run: {run}, action: {action}}}", row.version)
+    entry_of(row.version.as_str(), run, action)
+}
+
+fn entry_of(key: &str, run: i64, action: &str) -> String {
+    format!("{{version: \"{key}\", run: {run}, action: {action}}}")
 }
 
 fn annotate(desired: &Desired, run: i64, action: Action) -> String {
@@ -126,6 +131,40 @@ pub(super) fn transactional(row: &Recorded, run: &Run, offered: &[Action], desir
         id = run.id,
         misdirected = judge::misdirected_at(row, run.id, desired, offered),
     )
+}
+
+/// What is said of a seed or hook that failed; `misfits` are decisions that are not possible for it.
+pub(super) fn task_failed<'a>(
+    desired: &Desired,
+    task: &TaskRun,
+    mode: TransactionMode,
+    misfits: impl Iterator<Item = &'a Resolution>,
+) -> String {
+    let TaskRun { kind, key, run, error, .. } = task;
+    let error = error.as_ref().map_or("no error was recorded", |error| &error.message);
+    let kept = match mode {
+        TransactionMode::Transactional => "Nothing of it was kept",
+        TransactionMode::NonTransactional => "It isn't tried again by itself",
+    };
+    let command = annotate(desired, *run, Action::Retry);
+    let again = match desired.audience {
+        Audience::MigrationSet => {
+            let entry = entry_of(key, *run, "Retry");
+            format!("add {entry} to spec.resolutions to run it again as it is ({command})")
+        }
+        Audience::CommandLine => format!("run it again as it is: {command}"),
+    };
+    let mut message = format!("{error}\n{kept} (run {run}). Mend the {}, or {again}", kind.word());
+    for resolution in misfits {
+        let _ = write!(
+            message,
+            "\n{} asks for {:?}, which is not possible for run {run}: of a {}'s run only Retry is",
+            resolution.place(),
+            resolution.action,
+            kind.word()
+        );
+    }
+    message
 }
 
 pub(super) fn ways_out(row: &Recorded, obstacle: Option<&str>, offered: &[Action], desired: &Desired) -> String {

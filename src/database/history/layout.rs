@@ -165,8 +165,8 @@ fn failed(error: SqlError, schema: &str, cure: &str) -> Failure {
 /// The statements that make layout 1, each ended by a semicolon.
 #[allow(clippy::too_many_lines, reason = "a format is read whole")]
 fn ddl(tables: &Tables) -> String {
-    let [set, migration, run, statement, plan, schema_object] =
-        ["set", "migration", "run", "statement", "plan", "schema_object"].map(|name| tables.table(name));
+    let [set, migration, run, statement, plan, seed, schema_object] =
+        ["set", "migration", "run", "statement", "plan", "seed", "schema_object"].map(|name| tables.table(name));
     format!(
         r#"
 CREATE TABLE {set} (
@@ -216,6 +216,7 @@ CREATE TABLE {run} (
 CREATE INDEX run_set_version ON {run} ("set", version, id);
 CREATE INDEX run_retrying ON {run} ("set") WHERE outcome = 'retrying';
 CREATE INDEX run_failed_down ON {run} ("set") WHERE direction = 'down' AND outcome = 'failed';
+CREATE INDEX run_task ON {run} ("set") WHERE kind IN ('seed', 'hook') AND outcome <> 'succeeded';
 CREATE TABLE {migration} (
   "set" pg_catalog.text NOT NULL REFERENCES {set} (name),
   version pg_catalog.text NOT NULL,
@@ -260,6 +261,17 @@ CREATE TABLE {plan} (
   spent_at pg_catalog.timestamptz
 );
 CREATE UNIQUE INDEX plan_open ON {plan} ("set", digest) WHERE spent_at IS NULL;
+CREATE TABLE {seed} (
+  "set" pg_catalog.text NOT NULL REFERENCES {set} (name),
+  name pg_catalog.text NOT NULL,
+  checksum pg_catalog.text NOT NULL,
+  applied_at pg_catalog.timestamptz NOT NULL,
+  inserted pg_catalog.int8,
+  updated pg_catalog.int8,
+  unchanged pg_catalog.int8,
+  run pg_catalog.int8 NOT NULL REFERENCES {run} (id),
+  PRIMARY KEY ("set", name)
+);
 CREATE TABLE {schema_object} (
   schema pg_catalog.text NOT NULL,
   type pg_catalog.text NOT NULL,

@@ -6,9 +6,12 @@ use super::{Tables, layout};
 use crate::{
     core::{
         desired::Action,
-        history::{History, OfferedPlan, Recorded, Retrying, Run, RunError, RunOutcome, State},
+        history::{
+            History, OfferedPlan, Recorded, RecordedSeed, Retrying, Run, RunError, RunOutcome, SeedCounts, State,
+        },
         migration::{Checksum, Direction, TransactionMode, Version},
         outcome::{Failure, Reason},
+        task::{TaskKind, TaskRun},
     },
     database::{error::SqlError, quote, session::Row},
 };
@@ -16,8 +19,8 @@ use crate::{
 /// The queries; each row says in its first column which one it belongs to.
 #[must_use]
 pub fn queries(tables: &Tables) -> String {
-    let [set, migration, run, statement, plan] =
-        ["set", "migration", "run", "statement", "plan"].map(|name| tables.table(name));
+    let [set, migration, run, statement, plan, seed] =
+        ["set", "migration", "run", "statement", "plan", "seed"].map(|name| tables.table(name));
     let name = tables.set_literal();
     let time =
         |column: &str| format!("pg_catalog.to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')");
@@ -34,17 +37,23 @@ pub fn queries(tables: &Tables) -> String {
            FROM {statement} AS x WHERE x.run = r.id AND x.state = 'done' AND m.state IN ('failed', 'interrupted')) AS d ON true \
          WHERE m.\"set\" = {name}; \
          SELECT 'retrying', r.version, r.id, r.attempts, r.checksum, r.direction FROM {run} AS r \
-         WHERE r.\"set\" = {name} AND r.outcome = 'retrying'; \
+         WHERE r.\"set\" = {name} AND r.outcome = 'retrying' AND r.kind NOT IN ('seed', 'hook'); \
          SELECT 'undoing', r.version, r.id, r.outcome, r.checksum, r.attempts, r.error, r.sqlstate, r.statement, r.error_line, \
          r.error_column, r.resolution, {finished_at}, 0, NULL, r.direction FROM {run} AS r \
          JOIN {migration} AS m ON m.\"set\" = r.\"set\" AND m.version = r.version \
          WHERE r.\"set\" = {name} AND r.direction = 'down' AND r.outcome = 'failed' AND r.id > m.run \
          AND m.state IN ('applied', 'stamped'); \
+         SELECT 'task', r.version, r.id, r.outcome, r.checksum, r.attempts, r.error, r.sqlstate, r.statement, r.error_line, \
+         r.error_column, r.resolution, {finished_at}, 0, NULL, r.direction, r.kind FROM {run} AS r \
+         WHERE r.\"set\" = {name} AND r.kind IN ('seed', 'hook') AND r.outcome <> 'succeeded' AND NOT EXISTS (SELECT FROM {run} AS l \
+         WHERE l.\"set\" = r.\"set\" AND l.version = r.version AND l.kind = r.kind AND l.id > r.id); \
+         SELECT 'seed', s.name, s.checksum, {seeded_at}, s.run, s.inserted, s.updated, s.unchanged FROM {seed} AS s WHERE s.\"set\" = {name}; \
          SELECT 'plan', p.id, p.digest, p.rest, p.approved_by, p.steps FROM {plan} AS p \
          WHERE p.\"set\" = {name} AND p.spent_at IS NULL ORDER BY GREATEST(p.offered_at, p.approved_at) DESC, p.id DESC LIMIT {PLANS}",
         mark = layout::mark_sql(tables),
         applied_at = time("m.applied_at"),
         finished_at = time("r.finished_at"),
+        seeded_at = time("s.applied_at"),
     )
 }
 
@@ -67,7 +76,7 @@ pub fn history(answer: Result<Vec<Row>, SqlError>, tables: &Tables, who: &str) -
     };
     let mut history = History::default();
     // An answer to another question must not pass for an empty history, nor for one that was edited.
-    let kinds = ["layout", "set", "migration", "retrying", "undoing", "plan"];
+    let kinds = ["layout", "set", "migration", "retrying", "undoing", "task", "seed", "plan"];
     let first = |row: &Row, wanted: &[&str]| row.get(0).is_some_and(|kind| wanted.contains(&kind));
     if !rows.iter().all(|row| first(row, &kinds)) || !rows.iter().any(|row| first(row, &["layout"])) {
         return Err(Failure::new(
@@ -114,7 +123,7 @@ const LONGEST_VALUE: usize = 4 * 1024;
 fn parse(row: &Row, history: &mut History) -> Result<(), String> {
     let longest = |column: usize| match (row.get(0), column) {
         (Some("migration"), 24) => LONGEST_SECTION,
-        (Some("migration"), 14 | 25 | 26) | (Some("undoing"), 6) | (Some("plan"), 5) => LONGEST_TEXT,
+        (Some("migration"), 14 | 25 | 26) | (Some("undoing" | "task"), 6) | (Some("plan"), 5) => LONGEST_TEXT,
         _ => LONGEST_VALUE,
     };
     let is_long = |column: &usize| row.get(*column).is_some_and(|value| value.len() > longest(*column));
@@ -136,6 +145,8 @@ fn parse(row: &Row, history: &mut History) -> Result<(), String> {
             let version = Version::parse(row.get(1).unwrap_or_default())?;
             history.undoing.push((version, run(row, 2)?));
         }
+        Some("task") => history.tasks.push(task(row)?),
+        Some("seed") => history.seeds.push(seed(row)?),
         Some("plan") => history.plans.push(OfferedPlan {
             id: integer(row, 1)?,
             digest: text(2).unwrap_or_default(),
@@ -172,6 +183,39 @@ fn recorded(row: &Row) -> Result<Recorded, String> {
         down_sql: text(24),
         depends: versions(row, 25)?,
         replaces: versions(row, 26)?,
+    })
+}
+
+/// A run of a seed or hook that didn't succeed.
+fn task(row: &Row) -> Result<TaskRun, String> {
+    let kind = TaskKind::ALL.into_iter().find(|kind| row.get(16) == Some(kind.word()));
+    let Run { id, outcome, inputs, attempts, error, resolution, finished_at, .. } = run(row, 2)?;
+    Ok(TaskRun {
+        kind: kind.ok_or_else(|| format!("kind {:?}", row.get(16)))?,
+        key: row.get(1).unwrap_or_default().to_owned(),
+        run: id,
+        outcome,
+        attempts,
+        checksum: inputs,
+        error,
+        resolution,
+        finished_at,
+    })
+}
+
+fn seed(row: &Row) -> Result<RecordedSeed, String> {
+    let text = |column: usize| row.get(column).map(str::to_owned);
+    let count = |column: usize| row.get(column).and_then(|value| value.parse::<u64>().ok());
+    let counts = match (count(5), count(6), count(7)) {
+        (Some(inserted), Some(updated), Some(unchanged)) => Some(SeedCounts { inserted, updated, unchanged }),
+        _ => None,
+    };
+    Ok(RecordedSeed {
+        name: text(1).unwrap_or_default(),
+        checksum: text(2).unwrap_or_default(),
+        applied_at: text(3),
+        run: integer(row, 4)?,
+        counts,
     })
 }
 

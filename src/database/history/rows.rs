@@ -9,10 +9,11 @@ use crate::{
     core::{
         bundle::hexadecimal,
         desired::Action,
-        history::{Recorded, RunError},
+        history::{Recorded, RunError, SeedCounts},
         job::{ApprovedStep, Job, prefix_hash},
         migration::{Migration, Section, TransactionMode, Version},
         plan::Plan,
+        task::TaskKind,
     },
     database::quote,
 };
@@ -48,10 +49,31 @@ pub struct Writer {
 /// Which row of `dunlin.run` a write belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunRow {
-    /// A new one, of this kind (`apply`, `rollback`, `resume`, `accept-checksum`, `replace`, `baseline`).
+    /// A new one, of this kind (`apply`, `rollback`, `resume`, `accept-checksum`, `replace`, `baseline`, `seed`, `hook`).
     New(&'static str),
     /// One that is there: a run that is tried again, or goes on.
     Existing(i64),
+}
+
+/// What a run is of, as its row says.
+#[derive(Debug, Clone, Copy)]
+struct About<'a> {
+    version: &'a str,
+    name: &'a str,
+    direction: &'a str,
+    /// Checksum over what runs and what it runs with.
+    inputs: &'a str,
+}
+
+/// A seed or hook on its way to the database.
+#[derive(Debug, Clone, Copy)]
+pub struct Task<'a> {
+    /// Which of the two: the run's kind.
+    pub kind: TaskKind,
+    /// A seed's path, a hook's place.
+    pub key: &'a str,
+    /// Checksum of what runs: another text is another attempt.
+    pub checksum: &'a str,
 }
 
 /// How an attempt ended, or that it has begun.
@@ -190,9 +212,19 @@ impl Writer {
     }
 
     /// `words` are the outcome, and when the run ended, as SQL.
-    fn run(
+    fn run(&self, job: &Job<'_>, run: RunRow, attempts: i64, words: &(&str, &str), wrong: Option<&Wrong>) -> String {
+        let about = About {
+            version: job.version.as_str(),
+            name: &job.name,
+            direction: job.direction.word(),
+            inputs: &job.inputs,
+        };
+        self.run_of(about, run, attempts, words, wrong)
+    }
+
+    fn run_of(
         &self,
-        job: &Job<'_>,
+        about: About<'_>,
         run: RunRow,
         attempts: i64,
         (outcome, finished): &(&str, &str),
@@ -207,7 +239,7 @@ impl Writer {
         let statement = quote::number(error.and_then(|error| error.statement));
         let line = quote::number(error.and_then(|error| error.line));
         let column = quote::number(error.and_then(|error| error.column));
-        let inputs = quote::literal(&job.inputs);
+        let inputs = quote::literal(about.inputs);
         let plan_digest = quote::optional(self.plan_digest.as_ref());
         let source_digest = quote::literal(&self.source_digest);
         let generation = quote::number(self.generation);
@@ -220,9 +252,9 @@ impl Writer {
                  VALUES ({claim}, {version}, {name}, '{direction}', '{kind}', pg_catalog.transaction_timestamp(), {finished}, '{outcome}', \
                  {attempts}, {inputs}, {batch}, {plan_digest}, {source_digest}, {generation}, {message}, {sqlstate}, {detail}, {statement}, \
                  {line}, {column}, {by}) {returning}",
-                version = quote::literal(job.version.as_str()),
-                name = quote::literal(&job.name),
-                direction = job.direction.word(),
+                version = quote::literal(about.version),
+                name = quote::literal(about.name),
+                direction = about.direction,
                 batch = self.batch,
                 by = self.performed_by(),
             ),
@@ -234,6 +266,71 @@ impl Writer {
                 batch = self.batch,
             ),
         }
+    }
+
+    /// Writes a run of a seed or hook, without a semicolon; it returns the run's number. `again` is the run that is tried
+    /// again. Of what runs in one transaction
+    /// with this row, the outcome is the transaction's.
+    #[must_use]
+    pub fn task(&self, task: Task<'_>, again: Option<i64>, attempts: i64, outcome: Outcome<'_>) -> String {
+        let row = self.task_row(task, again, attempts, &outcome.words(), outcome.wrong());
+        format!("WITH run AS ({row}) SELECT run.id FROM run")
+    }
+
+    /// Writes a seed that has run, without a semicolon: its run, and what of it the database has.
+    #[must_use]
+    pub fn seeded(&self, task: Task<'_>, again: Option<i64>, attempts: i64, counts: Option<SeedCounts>) -> String {
+        format!(
+            "WITH run AS ({row}) INSERT INTO {table} (\"set\", name, checksum, applied_at, inserted, updated, unchanged, run) \
+             VALUES ((SELECT run.\"set\" FROM run), {name}, {checksum}, {NOW}, {inserted}, {updated}, {unchanged}, (SELECT run.id FROM run)) \
+             ON CONFLICT (\"set\", name) DO UPDATE SET \"set\" = EXCLUDED.\"set\", checksum = EXCLUDED.checksum, \
+             applied_at = EXCLUDED.applied_at, inserted = EXCLUDED.inserted, updated = EXCLUDED.updated, \
+             unchanged = EXCLUDED.unchanged, run = EXCLUDED.run",
+            row = self.task_row(task, again, attempts, &Outcome::Succeeded.words(), None),
+            table = self.tables.table("seed"),
+            name = quote::literal(task.key),
+            checksum = quote::literal(task.checksum),
+            inserted = quote::number(counts.map(|counts| counts.inserted)),
+            updated = quote::number(counts.map(|counts| counts.updated)),
+            unchanged = quote::number(counts.map(|counts| counts.unchanged)),
+        )
+    }
+
+    /// Writes that a seed or hook was lost to something transient and is tried again, without a semicolon.
+    #[must_use]
+    pub fn task_retrying(&self, task: Task<'_>, again: Option<i64>, attempts: i64, wrong: &Wrong) -> String {
+        let row = self.task_row(task, again, attempts, &("retrying", "NULL"), Some(wrong));
+        format!("WITH run AS ({row}) SELECT run.id FROM run")
+    }
+
+    fn task_row(
+        &self,
+        Task { kind, key, checksum }: Task<'_>,
+        again: Option<i64>,
+        attempts: i64,
+        words: &(&str, &str),
+        wrong: Option<&Wrong>,
+    ) -> String {
+        let about = About { version: key, name: "", direction: "up", inputs: checksum };
+        let run = again.map_or(RunRow::New(kind.word()), RunRow::Existing);
+        self.run_of(about, run, attempts, words, wrong)
+    }
+
+    /// Writes down that a seed or hook is to run again, on the word of whoever `said` it; the statement ends in a semicolon.
+    #[must_use]
+    pub fn retry_task(&self, run: i64, said: &str) -> String {
+        self.resolve_run(run, Action::Retry, said)
+    }
+
+    fn resolve_run(&self, run: i64, action: Action, said: &str) -> String {
+        format!(
+            "UPDATE {table} SET \"set\" = {claim}, outcome = CASE outcome WHEN 'running' THEN 'interrupted' ELSE outcome END, \
+             resolution = '{action:?}', resolved_by = {by}, \
+             resolved_at = pg_catalog.clock_timestamp() WHERE id = {run};",
+            table = self.tables.table("run"),
+            claim = self.tables.claim(&self.token),
+            by = quote::literal(&format!("{}: {said}", self.by)),
+        )
     }
 
     /// Writes a statement's row: `intent` before it starts, `done` with or after it.
@@ -282,13 +379,7 @@ impl Writer {
     #[must_use]
     pub fn resolve(&self, version: &Version, run: i64, action: Action, said: &str, replaced: &[Version]) -> String {
         let claim = self.tables.claim(&self.token);
-        let mut sql = format!(
-            "UPDATE {table} SET \"set\" = {claim}, outcome = CASE outcome WHEN 'running' THEN 'interrupted' ELSE outcome END, \
-             resolution = '{action:?}', resolved_by = {by}, \
-             resolved_at = pg_catalog.clock_timestamp() WHERE id = {run};",
-            table = self.tables.table("run"),
-            by = quote::literal(&format!("{}: {said}", self.by)),
-        );
+        let mut sql = self.resolve_run(run, action, said);
         let state = match action {
             Action::MarkApplied => {
                 let batch = self.batch;

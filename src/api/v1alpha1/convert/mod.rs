@@ -9,7 +9,7 @@ mod resolutions;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use kube::ResourceExt;
 
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::core::{
     desired::{Audience, Desired, OnMissing, Owner, SessionSettings},
-    reference::{DatabaseRef, SourceRef},
+    reference::{DatabaseRef, SeedsRef, SourceRef},
 };
 use problems::Problems;
 pub use problems::{InvalidSpec, Problem};
@@ -42,6 +42,8 @@ pub struct Parsed {
     pub database: DatabaseRef,
     /// Where the migration files are.
     pub source: SourceRef,
+    /// Where the seeds are, if any are asked for.
+    pub seeds: Option<SeedsRef>,
 }
 
 /// Reads what the engine is to do out of a MigrationSet.
@@ -98,14 +100,12 @@ pub fn parse(set: &MigrationSet) -> Result<Parsed, InvalidSpec> {
         );
     }
     let approval = policy::read_approval(approval, set, &mut problems);
-    let mut resolutions = resolutions::read_resolutions(set, resolutions, &mut problems);
+    let (mut resolutions, task_resolutions) = resolutions::read_resolutions(set, resolutions, &mut problems);
     resolutions.extend(resolutions::read_annotation(set, &mut problems));
     for index in 0..variables.len() {
         problems.add(format!("spec.variables[{index}]"), "variables are not supported yet: remove it");
     }
-    if seeds.is_some() {
-        problems.add("spec.seeds", "seeds are not supported yet: remove it");
-    }
+    let seeds = seeds.as_ref().map(|seeds| references::read_seeds(seeds, source.as_ref(), &mut problems));
     if let Some(hooks) = hooks {
         policy::refuse_hooks(hooks, &mut problems);
     }
@@ -135,10 +135,14 @@ pub fn parse(set: &MigrationSet) -> Result<Parsed, InvalidSpec> {
                 policy,
                 approval,
                 resolutions,
+                task_resolutions,
+                // They are read with the content.
+                seeds: Arc::default(),
                 interval,
             },
             database,
             source,
+            seeds,
         }),
         _ => Err(InvalidSpec { problems: problems.0 }),
     }
@@ -150,6 +154,12 @@ impl MigrationSet {
     #[must_use]
     pub fn source_ref(&self) -> Option<SourceRef> {
         references::read_source(&self.spec.source, &mut Problems::default()).0
+    }
+
+    /// Where the seeds are, whatever else is wrong with the spec.
+    #[must_use]
+    pub fn seeds_ref(&self) -> Option<SeedsRef> {
+        self.spec.seeds.as_ref().map(|seeds| references::read_seeds(seeds, None, &mut Problems::default()))
     }
 
     /// Where the connection parameters are, whatever else is wrong with the spec.

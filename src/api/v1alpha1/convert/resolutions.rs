@@ -13,36 +13,38 @@ use super::{
     problems::Problems,
 };
 use crate::core::{
-    desired::{Action, Resolution},
+    desired::{Action, Resolution, TaskResolution},
     migration::Version,
+    task,
 };
 
 pub(super) fn read_resolutions(
     set: &MigrationSet,
     resolutions: &[ResolutionSpec],
     problems: &mut Problems,
-) -> Vec<Resolution> {
+) -> (Vec<Resolution>, Vec<TaskResolution>) {
     let mut read = Vec::with_capacity(resolutions.len());
+    let mut of_tasks = Vec::new();
     for (index, ResolutionSpec { version, run, action }) in resolutions.iter().enumerate() {
         let place = format!("spec.resolutions[{index}]");
         // What decides is the action; the keys may be another's.
         let item = Key::Item(json!({"version": version, "run": run}));
         let by = said(&place, set, &[Key::Field("spec"), Key::Field("resolutions"), item, Key::Field("action")]);
-        let version = problems.take(&format!("{place}.version"), Version::parse(version));
         if *run < 1 {
             problems.add(
                 format!("{place}.run"),
                 format!("{run} is no run: write the one of the message, they are counted from 1"),
             );
         }
-        read.extend(version.map(|version| Resolution {
-            version: Some(version),
-            run: *run,
-            action: core_action(*action),
-            by,
-        }));
+        let resolution = Resolution { version: None, run: *run, action: core_action(*action), by };
+        if task::is_key(version) {
+            of_tasks.push(TaskResolution { key: version.clone(), resolution });
+            continue;
+        }
+        let version = problems.take(&format!("{place}.version"), Version::parse(version));
+        read.extend(version.map(|version| Resolution { version: Some(version), ..resolution }));
     }
-    read
+    (read, of_tasks)
 }
 
 fn core_action(action: ResolutionAction) -> Action {
