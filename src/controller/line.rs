@@ -28,8 +28,10 @@ use crate::{
         desired::Owner,
         history::History,
         migration::Direction,
-        outcome::{Failure, Reason},
+        outcome::{Failure, Kind, Reason},
+        pace::SECRET_PAUSE,
         plan::{self, Assessment},
+        reference::VariableRef,
     },
     execute::{End, Report, Running, Shell, Work},
     source::{Content, Snapshot},
@@ -55,6 +57,7 @@ pub(super) struct Line<'a> {
     /// What the look has come to read.
     snapshot: Option<Arc<Snapshot>>,
     secrets: Option<SecretStamps>,
+    values: Option<SecretStamps>,
     conflict_with: Option<Owner>,
 }
 
@@ -106,6 +109,7 @@ impl<'a> Line<'a> {
             status,
             snapshot: None,
             secrets: None,
+            values: None,
             conflict_with: None,
         }
     }
@@ -123,7 +127,7 @@ impl<'a> Line<'a> {
         if self.set.spec.suspend {
             return Ok(unseen(self.decide(Observed::Suspended, &unparsed)));
         }
-        let parsed = match parse(self.set) {
+        let mut parsed = match parse(self.set) {
             Ok(parsed) => parsed,
             Err(invalid) => return Ok(unseen(self.decide(Observed::InvalidSpec(&Failure::from(invalid)), &unparsed))),
         };
@@ -149,7 +153,21 @@ impl<'a> Line<'a> {
             return Ok(unseen(self.decide(observed, &circumstances(occasion, places, interval))));
         }
 
-        let reading = dereference::secrets(&self.context.client, &parsed.desired.owner.namespace, &parsed.database);
+        let namespace = &parsed.desired.owner.namespace;
+        let maps = match dereference::config_maps(&self.context.client, namespace, self.set.variable_config_maps())
+            .await
+        {
+            Ok(maps) => maps,
+            Err(failure) => {
+                return Ok(unseen(self.decide(Observed::Unread(&failure), &circumstances(occasion, places, interval))));
+            }
+        };
+        self.values = Some(maps.stamps());
+        if let Err(failure) = maps.complete(&parsed.variables) {
+            return Ok(unseen(self.decide(Observed::Source(&failure), &circumstances(occasion, places, interval))));
+        }
+
+        let reading = dereference::secrets(&self.context.client, namespace, &parsed.database, &parsed.variables);
         let secrets = match occasion {
             Occasion::Change => {
                 let (checking, secrets) = tokio::join!(self.say_checking(content), reading);
@@ -168,7 +186,8 @@ impl<'a> Line<'a> {
         };
         let mut stamps = secrets.stamps();
         let expected = self.expected();
-        let look = Box::pin(observe::look(self.context, &parsed, expected, content, secrets, &mut stamps)).await;
+        let look =
+            Box::pin(observe::look(self.context, &mut parsed, expected, content, (secrets, &maps), &mut stamps)).await;
         self.secrets = Some(stamps);
         let look = match look {
             Ok(look) => look,
@@ -319,7 +338,12 @@ impl<'a> Line<'a> {
 
     /// Says what was decided, and remembers it.
     async fn conclude(mut self, conclusion: Conclusion) -> Result<Action, StatusError> {
-        let Conclusion { decision: Decision { act: _, verdict, again, memory }, seen } = conclusion;
+        let Conclusion { decision: Decision { act: _, verdict, mut again, memory }, seen } = conclusion;
+        if verdict.reason.kind() == Kind::Stalled && self.set.variable_refs().iter().any(VariableRef::is_secret) {
+            // Another value may be what helps.
+            let soon = again.look.is_none_or(|look| look > SECRET_PAUSE).then_some(SECRET_PAUSE);
+            again.secret = again.secret.or(soon);
+        }
         let now = now();
         let next_retry = again.look.filter(|_| again.retry).and_then(|pause| now.checked_add(pause).ok());
         let snapshot = self.snapshot.take();
@@ -351,11 +375,15 @@ impl<'a> Line<'a> {
             mended: self.mended,
         };
         let (written, secrets, conflict_with) = (self.writer.known().clone(), self.secrets, self.conflict_with);
+        let values = self.values;
         self.context.registry.remember(&self.name, &self.uid, |remembered| {
             remembered.memory = memory;
             remembered.look = Some(look);
             if let Some(secrets) = secrets {
                 remembered.secrets = secrets;
+            }
+            if let Some(values) = values {
+                remembered.values = values;
             }
             remembered.written = Some(written);
             remembered.conflict_with = conflict_with;

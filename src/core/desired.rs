@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{bundle::Digest, format::Format, migration::Version};
+use super::{bundle::Digest, format::Format, migration::Version, variables::Variables};
 
 /// Everything that a MigrationSet asks of the engine. Built only from a valid spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Desired {
     pub approval: Approval,
     /// What a person decided.
     pub resolutions: Vec<Resolution>,
+    /// The values of `:'name'` and `:"name"` in files, which a shell puts in: a spec may only say where they are.
+    pub variables: Variables,
     /// How often the database is looked at again when nothing changed.
     pub interval: Duration,
 }
@@ -71,6 +73,7 @@ impl Desired {
             },
             approval: Approval::default(),
             resolutions: Vec::new(),
+            variables: Variables::default(),
             interval: Duration::from_mins(10),
         }
     }

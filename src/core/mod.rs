@@ -15,3 +15,4 @@ pub mod plan;
 pub mod progress;
 pub mod reference;
 pub mod sql;
+pub mod variables;

@@ -12,14 +12,20 @@ use crate::{
 /// What the history and the status say of a refusal.
 pub(super) fn wrong(job: &Job<'_>, refusal: &Refusal) -> Wrong {
     let section = &job.section;
+    let variables = job.variables;
     match &refusal.error {
         SqlError::Lost { message } => {
-            Wrong { error: RunError { message: message.clone(), ..RunError::default() }, detail: None }
+            Wrong { error: RunError { message: variables.redact(message).into(), ..RunError::default() }, detail: None }
         }
         SqlError::Server(error) => {
             let (statement, position) = match refusal.part {
-                Part::Statement(index) => (Some(index), refusal.position.or_else(|| start_of(section, index))),
-                Part::Opening | Part::Deferred | Part::Closing => (None, refusal.position),
+                Part::Statement(index) => (
+                    Some(index),
+                    refusal.position.map(|sent| job.source_position(sent)).or_else(|| start_of(section, index)),
+                ),
+                Part::Opening | Part::Deferred | Part::Closing => {
+                    (None, refusal.position.map(|sent| job.source_position(sent)))
+                }
             };
             let place = position.map(|position| position::locate(&section.text, section.first_line, position));
             let mut message = match &place {
@@ -27,12 +33,12 @@ pub(super) fn wrong(job: &Job<'_>, refusal: &Refusal) -> Wrong {
                 None => format!("{}: ", job.file),
             };
             message.push_str(where_it_struck(refusal.part));
-            message.push_str(&words(error));
+            message.push_str(&variables.redact(&words(error)));
             if let Some(position) = position {
                 message.push('\n');
                 message.push_str(&position::excerpt(&section.text, position));
             }
-            message.push_str(&asides(error));
+            message.push_str(&variables.redact(&asides(error)));
             Wrong {
                 error: RunError {
                     message,
@@ -41,7 +47,12 @@ pub(super) fn wrong(job: &Job<'_>, refusal: &Refusal) -> Wrong {
                     line: place.as_ref().map(|place| place.line),
                     column: place.as_ref().map(|place| place.column),
                 },
-                detail: error.detail.clone(),
+                // Parts of a value are in it where the value was a text that the server has read.
+                detail: error
+                    .detail
+                    .clone()
+                    .filter(|_| !variables.uses_secret(&section.text))
+                    .map(|detail| variables.redact(&detail).into()),
             }
         }
     }
@@ -50,6 +61,7 @@ pub(super) fn wrong(job: &Job<'_>, refusal: &Refusal) -> Wrong {
 /// Something that the server didn't say, on a statement.
 pub(super) fn interrupted(job: &Job<'_>, index: usize, why: &str) -> Wrong {
     let section = &job.section;
+    let why = job.variables.redact(why);
     let position = start_of(section, index).unwrap_or_default();
     let place = position::locate(&section.text, section.first_line, position);
     Wrong {

@@ -37,7 +37,7 @@ pub async fn fetch(api: &Api<ConfigMap>, reference: &SourceRef, format: Format) 
     };
     let maps: Vec<(String, Option<ConfigMap>)> = stream::iter(names)
         .map(|name| async move {
-            let map = within_deadline(&format!("reading ConfigMap {name}"), api.get_opt(&name)).await?;
+            let map = get(api, &name).await?;
             Ok::<_, Failure>((name, map))
         })
         .buffer_unordered(AT_A_TIME)
@@ -47,6 +47,14 @@ pub async fn fetch(api: &Api<ConfigMap>, reference: &SourceRef, format: Format) 
     // Reading and checking thousands of files is work for a thread that nobody waits on.
     let read = tokio::task::spawn_blocking(move || snapshot(reference, format, maps));
     read.await.map_err(|error| Failure::new(Reason::WaitingForSource, format!("reading the migration files: {error}")))
+}
+
+/// Reads one ConfigMap by its name; None where there is none.
+///
+/// # Errors
+/// `WaitingForSource` when the API server doesn't answer or refuses.
+pub async fn get(api: &Api<ConfigMap>, name: &str) -> Result<Option<ConfigMap>, Failure> {
+    within_deadline(&format!("reading ConfigMap {name}"), api.get_opt(name)).await
 }
 
 async fn within_deadline<T>(what: &str, answer: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {

@@ -13,6 +13,7 @@ mod tests;
 use std::collections::HashMap;
 
 pub use file::without_directives;
+pub(super) use markers::distance;
 
 use file::{Draft, Reference};
 use problems::Problems;

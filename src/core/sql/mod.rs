@@ -22,6 +22,7 @@ pub mod split;
 #[cfg(test)]
 mod split_tests;
 mod tokens;
+pub mod variables;
 
 use std::ops::Range;
 
