@@ -1,7 +1,12 @@
 //! A refusal in words: file, line and column, the line itself with a caret, SQLSTATE, hint.
 
 use crate::{
-    core::{history::RunError, job::Job, migration::Section, sql::position},
+    core::{
+        history::RunError,
+        job::Job,
+        migration::Section,
+        sql::{position, variables::uses},
+    },
     database::{
         apply::{Part, Refusal},
         error::{ServerError, SqlError},
@@ -39,6 +44,7 @@ pub(super) fn wrong(job: &Job<'_>, refusal: &Refusal) -> Wrong {
                 message.push_str(&position::excerpt(&section.text, position));
             }
             message.push_str(&variables.redact(&asides(error)));
+            message.push_str(&left_alone(job, statement));
             Wrong {
                 error: RunError {
                     message,
@@ -82,6 +88,19 @@ pub(super) fn interrupted(job: &Job<'_>, index: usize, why: &str) -> Wrong {
         },
         detail: None,
     }
+}
+
+/// What looks like a variable, may be SQL of another meaning, and was sent as it is, since nobody declares it.
+fn left_alone(job: &Job<'_>, statement: Option<usize>) -> String {
+    let section = &job.section;
+    let Some(statement) = statement.and_then(|index| section.script.statements.get(index)) else {
+        return String::new();
+    };
+    let sql = &section.text[statement.span.clone()];
+    let alone = uses(sql).into_iter().find(|found| job.variables.get(found.name).is_none());
+    alone.map_or_else(String::new, |found| {
+        format!("\nHINT: {} was sent as it is: no variable {} is declared", &sql[found.range], found.name)
+    })
 }
 
 fn start_of(section: &Section, index: usize) -> Option<usize> {

@@ -112,7 +112,7 @@ async fn an_edit_during_a_pause_is_applied_after_it() {
     let second = ("003_second.sql", "CREATE TABLE second (a int);\n");
     for (paused, reason, files) in [
         (json!({"suspend": true}), "Suspended", &[USERS, first][..]),
-        (json!({"variables": [{"name": "a", "value": "b"}]}), "InvalidSpec", &[USERS, first, second]),
+        (json!({"history": {"adopt": {"from": "Flyway"}}}), "InvalidSpec", &[USERS, first, second]),
     ] {
         shop.until("UpToDate").await;
         shop.apply(paused).await;

@@ -33,4 +33,5 @@ mod shop;
 mod specs;
 mod stopped;
 mod two;
+mod variables;
 mod waiting;

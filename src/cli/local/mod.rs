@@ -24,6 +24,7 @@ mod signals;
 pub mod sql;
 pub mod squash;
 pub mod status;
+mod variables;
 pub mod verify;
 
 use super::{CliError, exit::Exit, talk};

@@ -16,6 +16,7 @@ use super::{
     environment::Environment,
     error::LocalError,
     interpolate::interpolate,
+    variables::{self, AllGiven},
 };
 use crate::database::parameters::{ByHand, Said, VARIABLES};
 
@@ -41,6 +42,8 @@ pub struct Settings {
     pub certificates: BTreeMap<String, PathBuf>,
     /// Where settings were said, by their names; what isn't in it is the default.
     pub places: BTreeMap<String, String>,
+    /// The variables of files.
+    pub variables: AllGiven,
     /// Fields of the spec that the engine is given: `history`, `policy`, `approval`, and those of `database`.
     pub spec: Value,
 }
@@ -83,9 +86,14 @@ impl Settings {
                 fields.remove("database");
             }
         }
-        let root = fields(Value::Object(file), "", environment, &shown)?;
+        let mut file = Value::Object(file);
+        let asked = database.map(|_| environment);
+        let mut given = variables::take(&mut file, "", asked, &shown)?;
+        let root = fields(file, "", environment, &shown)?;
         let named = args.env.as_deref().or_else(|| environment.get("DUNLIN_ENV"));
-        let (env, own) = choose(envs, named, environment, &shown)?;
+        let (env, own_given, own) = choose(envs, named, (environment, asked), &shown)?;
+        given.extend(own_given);
+        given.extend(variables::flags(database.map_or(&[], |args| args.variables.as_slice()))?);
         let own_place = if env == DEFAULT { "default".to_owned() } else { format!("envs.{env}") };
         let url = match database {
             Some(args) => url(args, environment, named.filter(|name| *name != DEFAULT))?,
@@ -118,7 +126,8 @@ impl Settings {
             "policy": merged(root.policy, own.policy),
             "approval": merged(root.approval, own.approval),
         });
-        Ok(Self { env, protected, migrations, database, certificates, places, spec: without_nulls(spec) })
+        let (variables, spec) = (given, without_nulls(spec));
+        Ok(Self { env, protected, migrations, database, certificates, places, variables, spec })
     }
 }
 
@@ -182,9 +191,9 @@ fn fields(mut value: Value, place: &str, environment: &Environment, shown: &str)
 fn choose(
     envs: BTreeMap<String, Value>,
     named: Option<&str>,
-    environment: &Environment,
+    (environment, asked): (&Environment, Option<&Environment>),
     shown: &str,
-) -> Result<(String, Fields), LocalError> {
+) -> Result<(String, AllGiven, Fields), LocalError> {
     let name = named.unwrap_or(DEFAULT);
     let known: Vec<String> = envs.keys().cloned().collect();
     let mut found = envs.into_iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
@@ -192,11 +201,12 @@ fn choose(
         (Some((first, _)), Some((second, _))) => {
             Err(at(shown, "envs", format!("{first} and {second} are one name, written in two ways: keep one")))
         }
-        (Some((name, value)), None) => {
-            let own = fields(value, &format!("envs.{name}"), environment, shown)?;
-            Ok((name, own))
+        (Some((name, mut value)), None) => {
+            let place = format!("envs.{name}");
+            let given = variables::take(&mut value, &place, asked, shown)?;
+            Ok((name, given, fields(value, &place, environment, shown)?))
         }
-        (None, _) if name == DEFAULT => Ok((name.to_owned(), Fields::default())),
+        (None, _) if name == DEFAULT => Ok((name.to_owned(), AllGiven::new(), Fields::default())),
         (None, _) => {
             let known = if known.is_empty() { "has none".to_owned() } else { format!("has {}", known.join(", ")) };
             Err(LocalError::setting(shown, format!("there is no environment {name}: envs {known}")))
