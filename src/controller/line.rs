@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     context::{Context, now, parse_owner},
-    dereference::{self, SecretStamps},
+    dereference::{self, ConfigMaps, SecretStamps},
     due::is_forged,
     looks::Expected,
     observe::{self, Short},
@@ -153,20 +153,12 @@ impl<'a> Line<'a> {
             return Ok(unseen(self.decide(observed, &circumstances(occasion, places, interval))));
         }
 
-        let namespace = &parsed.desired.owner.namespace;
-        let maps = match dereference::config_maps(&self.context.client, namespace, self.set.variable_config_maps())
-            .await
-        {
+        let at = || circumstances(occasion, places, interval);
+        let maps = match self.read_values(&parsed, &at()).await {
             Ok(maps) => maps,
-            Err(failure) => {
-                return Ok(unseen(self.decide(Observed::Unread(&failure), &circumstances(occasion, places, interval))));
-            }
+            Err(decision) => return Ok(unseen(*decision)),
         };
-        self.values = Some(maps.stamps());
-        if let Err(failure) = maps.complete(&parsed.variables) {
-            return Ok(unseen(self.decide(Observed::Source(&failure), &circumstances(occasion, places, interval))));
-        }
-
+        let namespace = &parsed.desired.owner.namespace;
         let reading = dereference::secrets(&self.context.client, namespace, &parsed.database, &parsed.variables);
         let secrets = match occasion {
             Occasion::Change => {
@@ -180,9 +172,7 @@ impl<'a> Line<'a> {
         };
         let secrets = match secrets {
             Ok(secrets) => secrets,
-            Err(failure) => {
-                return Ok(unseen(self.decide(Observed::Secret(&failure), &circumstances(occasion, places, interval))));
-            }
+            Err(failure) => return Ok(unseen(self.decide(Observed::Secret(&failure), &at()))),
         };
         let mut stamps = secrets.stamps();
         let expected = self.expected();
@@ -191,21 +181,15 @@ impl<'a> Line<'a> {
         self.secrets = Some(stamps);
         let look = match look {
             Ok(look) => look,
-            Err(Short::Secret(failure)) => {
-                return Ok(unseen(self.decide(Observed::Secret(&failure), &circumstances(occasion, places, interval))));
-            }
-            Err(Short::Database(failure)) => {
-                return Ok(unseen(
-                    self.decide(Observed::Database(&failure), &circumstances(occasion, places, interval)),
-                ));
-            }
+            Err(Short::Secret(failure)) => return Ok(unseen(self.decide(Observed::Secret(&failure), &at()))),
+            Err(Short::Database(failure)) => return Ok(unseen(self.decide(Observed::Database(&failure), &at()))),
             Err(Short::Stopping) => return Ok(Ended::Stopping),
         };
         if let Ownership::Foreign { owner } = &look.ownership {
             self.conflict_with = parse_owner(owner);
         }
         let observed = Observed::Compared { assessment: &look.assessment, ownership: &look.ownership };
-        let decision = self.decide(observed, &circumstances(occasion, places, interval));
+        let decision = self.decide(observed, &at());
         if self.context.is_stopping() {
             return Ok(Ended::Stopping);
         }
@@ -234,7 +218,7 @@ impl<'a> Line<'a> {
             End::Failed(failure) => Ending::Failed(failure),
         };
         let observed = Observed::Executed { ending: &ending, assessment: seen.as_ref().map(|(_, seen)| seen) };
-        let decision = self.decide(observed, &circumstances(occasion, places, interval));
+        let decision = self.decide(observed, &at());
         // What couldn't begin has changed nothing: the status says what the look has seen.
         Ok(ended(decision, seen.or((!begun).then_some(before))))
     }
@@ -259,6 +243,18 @@ impl<'a> Line<'a> {
         let read = Arc::clone(&snapshot);
         self.context.registry.remember(&self.name, &self.uid, |remembered| remembered.snapshot = Some(read));
         Ok(snapshot)
+    }
+
+    /// Reads the ConfigMaps that hold values of variables. What isn't there is waited for as a part of the source.
+    async fn read_values(&mut self, parsed: &Parsed, at: &Circumstances) -> Result<ConfigMaps, Box<Decision>> {
+        let namespace = &parsed.desired.owner.namespace;
+        let names = self.set.variable_config_maps();
+        let maps = dereference::config_maps(&self.context.client, namespace, names).await;
+        let maps = maps.map_err(|failure| Box::new(self.decide(Observed::Unread(&failure), at)))?;
+        self.values = Some(maps.stamps());
+        let complete = maps.complete(&parsed.variables);
+        complete.map_err(|failure| Box::new(self.decide(Observed::Source(&failure), at)))?;
+        Ok(maps)
     }
 
     /// Whether this look is for a new object, spec or content. What was seen before a restart stands in the status.

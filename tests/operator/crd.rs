@@ -378,7 +378,6 @@ async fn everything_in_the_full_object_that_does_not_work_yet_is_named() {
         paths,
         [
             "spec.history.adopt",
-            "spec.variables[0]",
             "spec.seeds",
             "spec.hooks.preApply[0]",
             "spec.hooks.preApply[1]",

@@ -41,13 +41,11 @@ fn section<'a>(ground: &Ground<'a>, step: &Step) -> Option<(String, Cow<'a, Sect
         Direction::Down => {
             let row = ground.row(&step.version)?;
             let of_file = file.filter(|file| file.mode == row.mode).and_then(|file| Some((file, file.down.as_ref()?)));
-            match of_file.filter(|(_, down)| down.checksum.as_str() == step.checksum) {
-                Some((file, down)) => Some((file.file.clone(), Cow::Borrowed(down))),
-                None => {
-                    let section = down_section(row, ground.dir, row.down_sql.as_deref()?).ok()?;
-                    Some((job::down_name(row), section))
-                }
+            if let Some((file, down)) = of_file.filter(|(_, down)| down.checksum.as_str() == step.checksum) {
+                return Some((file.file.clone(), Cow::Borrowed(down)));
             }
+            let section = down_section(row, ground.dir, row.down_sql.as_deref()?).ok()?;
+            Some((job::down_name(row), section))
         }
     }
 }
@@ -89,7 +87,7 @@ fn message(desired: &Desired, misuses: &[&(String, Misuse)]) -> String {
 }
 
 /// That a variable isn't declared, where it would be, and which may have been meant.
-pub fn undeclared(desired: &Desired, name: &str) -> String {
+fn undeclared(desired: &Desired, name: &str) -> String {
     let close = desired.variables.close(name);
     let meant = if close.is_empty() { String::new() } else { format!(" (did you mean {}?)", close.join(" or ")) };
     match desired.audience {
