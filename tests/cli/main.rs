@@ -67,6 +67,7 @@ fn version_prints_json_for_programs() {
     );
 }
 
+/// P33
 #[test]
 fn crd_prints_one_yaml_document_and_nothing_else() {
     let ran = dunlin(&["crd"]);

@@ -401,7 +401,7 @@ async fn an_unknown_field_is_refused_by_its_path() {
     assert!(!applied.status.success() && stderr.contains(r#"unknown field "spec.databse""#), "{stderr}");
 }
 
-/// Q19: where the history lives can't be changed once it is used.
+/// Q19, Q20: where the history lives can't be changed once it is used.
 #[tokio::test]
 async fn the_history_can_be_moved_until_something_is_applied_and_not_afterwards() {
     let namespace = fresh_namespace().await;

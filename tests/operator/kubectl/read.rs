@@ -151,6 +151,7 @@ fn finding<'a>(checks: &'a Value, name: &str) -> &'a Value {
     all.iter().find(|check| check["check"] == name).unwrap_or_else(|| panic!("no {name} in {checks:#}"))
 }
 
+/// Q66
 #[tokio::test(flavor = "multi_thread")]
 async fn check_tells_what_is_served_what_is_allowed_and_what_is_reached() {
     let shop = Shop::open().await;
