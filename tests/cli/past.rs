@@ -8,7 +8,7 @@ fn events(ran: &Ran) -> Vec<serde_json::Value> {
     ran.stderr.lines().map(parse).collect()
 }
 
-/// Q55, Q42, P16: what a database has already is recorded on a person's word, and nothing of it runs.
+/// Q55, Q42: what a database has already is recorded on a person's word, and nothing of it runs.
 #[tokio::test]
 async fn a_database_without_a_history_is_recorded_as_it_is() {
     let project = line(&["001", "002", "003"]).await;

@@ -290,7 +290,7 @@ async fn a_blank_way_down_is_none_and_a_comment_is_one() {
     assert_eq!(fixture.states().await, "001 rolled_back");
 }
 
-/// H06: ways down and ways up in one transaction stand and fall together.
+/// M34: ways down and ways up in one transaction stand and fall together.
 #[tokio::test]
 async fn a_plan_of_both_ways_in_one_transaction_is_one() {
     let mut fixture = fixture().await;

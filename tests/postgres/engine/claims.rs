@@ -81,7 +81,7 @@ async fn no_amendment_is_written_under_a_lost_claim() {
     assert_eq!(fixture.ask("SELECT count(*) FROM dunlin.run").await, "1");
 }
 
-/// M22, Q70: the answer to COMMIT is lost; the history says that it was done, and it isn't done again.
+/// M34, Q70: the answer to COMMIT is lost; the history says that it was done, and it isn't done again.
 #[tokio::test]
 async fn a_lost_answer_to_commit_is_settled_by_the_history() {
     for file in [
