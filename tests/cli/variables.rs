@@ -65,7 +65,8 @@ async fn a_plan_shows_values_and_no_secrets() {
 async fn a_secret_that_fails_is_not_said_and_another_is_tried() {
     let project = Project::with(&[("001_it.sql", "SELECT :'password'::int;\n")]).await;
     project.write("dunlin.yaml", "variables: {password: \"${PW}\"}\n");
-    let with = |pw: &'static str| [("DUNLIN_DATABASE_URL", project.url.as_str()), ("PW", pw)];
+    // What the driver would log of each message, too.
+    let with = |pw: &'static str| [("DUNLIN_DATABASE_URL", project.url.as_str()), ("PW", pw), ("RUST_LOG", "trace")];
     for command in [&["plan", "--execute"][..], &["apply"], &["apply"]] {
         let ran = project.dunlin_with(command, &with("hunter2")).await;
         ran.code(5).says(&["001_it.sql:1:8", "invalid input syntax for type integer: \":'password'\""]);
