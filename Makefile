@@ -67,6 +67,7 @@ lint: build cluster ## check format, lints, and that the generated files are up 
 	@unformatted=$$(gofmt -l tests/cluster); if [ -n "$$unformatted" ]; then echo "run gofmt -w on: $$unformatted" >&2; exit 1; fi
 	@echo "==> lints: 1 to 3 minutes the first time"
 	@cargo clippy --locked $(FAILPOINTS) --all-targets -- -D warnings
+	@cargo clippy --locked -- -D warnings
 	@$(GO) vet -C tests/cluster ./...
 	@echo "==> generated files"
 	@mkdir -p $(TARGET)/generated

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use crate::{
-    median,
     operator::{Operator, create_set, put_config_map, ready_with},
+    psql::median,
     support::{fresh_database, fresh_namespace},
 };
 

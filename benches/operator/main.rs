@@ -6,6 +6,8 @@ mod against_psql;
 mod idle;
 mod latency;
 mod operator;
+#[path = "../shared/psql.rs"]
+mod psql;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
@@ -26,10 +28,4 @@ fn main() {
             idle::run().await;
         }
     });
-}
-
-/// The middle of the measured times.
-fn median(mut seconds: Vec<f64>) -> f64 {
-    seconds.sort_by(f64::total_cmp);
-    seconds[seconds.len() / 2]
 }

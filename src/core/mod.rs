@@ -8,6 +8,7 @@ pub mod format;
 pub mod graph;
 pub mod history;
 pub mod job;
+pub mod lint;
 pub mod migration;
 pub mod outcome;
 pub mod pace;

@@ -171,6 +171,7 @@ async fn somebody_elses_run_is_waited_for_and_named() {
     let (name, text) = table("002");
     project.migration(&name, &text);
     project.dunlin(&["apply", "--wait", "0s"]).await.code(7).says(&["pid"]);
+    project.until(SESSIONS, "0").await;
     let waits = project.dunlin(&["apply"]);
     let ends = async {
         project.until(&format!("SELECT ({SESSIONS}) > 0"), "t").await;
@@ -193,11 +194,12 @@ async fn a_wait_for_somebody_elses_run_is_stopped_at_once() {
     let (name, text) = table("002");
     project.migration(&name, &text);
     for signal in ["INT", "TERM"] {
+        // A backend outlives the command whose session it was by a moment.
+        project.until(SESSIONS, "0").await;
         let begun = project.begin(&["apply", "--wait", "10m"]);
         // It takes the lock with two sessions.
         project.until(SESSIONS, "2").await;
         begun.end_by(signal).await.code(130).says(&["stopped: 0 of the plan done"]);
-        project.until(SESSIONS, "0").await;
     }
     assert_eq!(project.tables().await, "t_001");
 }

@@ -95,6 +95,7 @@ async fn a_warning_is_no_error() {
     let lines: Vec<&str> = ran.code(0).stdout.lines().collect();
     let expected = [
         "001_a.sql:2:3: warning: DROP TABLE b: ",
+        "001_a.sql:2:3: hint: a and b have nothing to do with one another",
         "002_i.sql:5:1: warning: this could run in a transaction",
         "003_n.sql:3:1: warning: nothing in this file has to run outside",
         "the files are sound; warnings: 3",
@@ -121,4 +122,25 @@ async fn a_check_is_of_files_first_and_then_of_the_database() {
     ran.code(3).says(&["the database wasn't looked at"]);
     assert!(ran.stdout.starts_with("002_t.sql:1:8: error: "), "{}", ran.stdout);
     assert_eq!(project.dunlin(&["check", "-o", "json"]).await.code(3).json()["verify"], json!(null));
+}
+
+/// P29, H24, H27: what is sound and could be better is a hint, which holds nothing up.
+#[tokio::test]
+async fn hints_are_given_and_hold_nothing_up() {
+    let project = Project::with(&[
+        ("001_migration1.sql", "CREATE TABLE users (id int);\n"),
+        ("002_two_things.sql", "CREATE TABLE orders (id int);\n\nCREATE TABLE colours (id int);\n"),
+        ("003_one_thing.sql", "CREATE TABLE lines (id int);\nCREATE INDEX ON lines (id);\n"),
+    ])
+    .await;
+    let ran = project.dunlin_with(&["lint"], &[]).await;
+    let expected = "\
+001_migration1.sql:1:1: hint: the name \"migration1\" doesn't say what it does: write what changes, as add_users_email
+002_two_things.sql:3:1: hint: orders and colours have nothing to do with one another: a file each can be undone by itself
+the files are sound
+";
+    assert_eq!(ran.code(0).stdout, expected);
+    let found = project.dunlin_with(&["lint", "-o", "json"], &[]).await.code(0).json();
+    assert_eq!((&found["hints"], &found["warnings"]), (&json!(2), &json!(0)));
+    assert_eq!(found["remarks"][1]["reason"], "Unrelated");
 }

@@ -19,7 +19,7 @@ use crate::{
 const CHANGES: usize = 5;
 /// Sets whose database takes a connection and says nothing: more than there are places for quick looks.
 const SILENT: usize = 70;
-const GROWTH_MIB: u64 = 128;
+const GROWTH_MIB: usize = 128;
 
 /// The set whose changes are measured.
 struct Honest {
@@ -80,7 +80,7 @@ async fn a_set_is_as_quick_beside_hostile_and_dead_databases_as_alone() {
         says_why(&honest.shop, name, &server.about().password).await;
     }
     let later = honest.median().await;
-    let grown = growth.mib();
+    let grown = growth.most().resident;
     println!(
         "hostile: beside {} hostile and {SILENT} silent databases a change takes {beside:.0?}, then {later:.0?}; alone it \
          took {alone:.0?}; the process grew by {grown} MiB",

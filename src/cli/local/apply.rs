@@ -9,7 +9,7 @@ use super::{
     confirm::{Ask, confirm},
     error::LocalError,
     plan::{self as planning, Preview},
-    project::Project,
+    project::{Both, Project},
     run::Run,
     talk,
 };
@@ -96,9 +96,7 @@ async fn carry_out(
     args: &RunArgs,
     narrow: impl Fn(&Assessment) -> Option<Target>,
 ) -> Result<Exit, LocalError> {
-    let content = project.content()?;
-    let parameters = project.parameters()?;
-    let (session, history) = project.look(&parameters).await?;
+    let Both { content, parameters, session, history } = project.read_both().await?;
     let mut assessment = plan::plan(&content.dir, &history, &project.desired);
     if let Some(target) = narrow(&assessment) {
         project.desired.target = target;

@@ -6,7 +6,7 @@ use super::{
     apply::RunArgs,
     confirm::{Ask, confirm},
     error::LocalError,
-    project::Project,
+    project::{Both, Project},
     run::Run,
     talk::Event,
 };
@@ -37,9 +37,7 @@ pub(in crate::cli) async fn baseline(args: BaselineArgs) -> Result<Exit, LocalEr
     let BaselineArgs { version, run: args } = args;
     let wanted = Reference::parse(&version).map_err(|why| LocalError::setting("VERSION", why))?;
     let mut project = Project::open(&args.project)?;
-    let content = project.content()?;
-    let parameters = project.parameters()?;
-    let (session, history) = project.look(&parameters).await?;
+    let Both { content, parameters, session, history } = project.read_both().await?;
     if let Some(why) = has_history(&history, &project.desired.history.set) {
         return Err(LocalError::Impossible(why));
     }

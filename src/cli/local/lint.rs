@@ -29,6 +29,7 @@ use crate::{
     core::{
         bundle::Bundle,
         format::{self, Format, Place, SourceProblem},
+        lint::{self, Hint},
         migration::{Migration, MigrationDir, TransactionMode},
         outcome::Reason,
         sql::{
@@ -77,7 +78,7 @@ struct Remark {
     #[serde(skip_serializing_if = "Option::is_none")]
     column: Option<u32>,
     /// `InvalidSource` and the like; `Destructive`, `NeedsNoTransaction`, `UndeclaredVariable` and `UnusedVariable` of
-    /// warnings.
+    /// warnings, `Name` and `Unrelated` of hints.
     reason: String,
     message: String,
 }
@@ -87,6 +88,7 @@ struct Remark {
 enum Severity {
     Error,
     Warning,
+    Hint,
 }
 
 impl Severity {
@@ -94,6 +96,7 @@ impl Severity {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",
+            Self::Hint => "hint",
         }
     }
 }
@@ -193,9 +196,16 @@ fn warnings(dir: &MigrationDir) -> Vec<Remark> {
     let warned = dir.migrations().iter().flat_map(|migration| {
         let mut warnings = destroys(migration);
         warnings.extend(needs_no_transaction(migration));
+        warnings.extend(lint::hints(migration).into_iter().map(|hint| could_be_better(migration, hint)));
         warnings
     });
     warned.collect()
+}
+
+fn could_be_better(migration: &Migration, hint: Hint) -> Remark {
+    let Hint { rule, line, column, message } = hint;
+    let place = Place { file: migration.file.clone(), line, column };
+    Remark { severity: Severity::Hint, ..warning(place, rule, message) }
 }
 
 fn warning(place: Place, reason: &str, message: String) -> Remark {
@@ -284,7 +294,7 @@ fn needs_no_transaction(migration: &Migration) -> Option<Remark> {
 }
 
 fn is_sound(remarks: &[Remark]) -> bool {
-    remarks.iter().all(|remark| remark.severity == Severity::Warning)
+    remarks.iter().all(|remark| remark.severity != Severity::Error)
 }
 
 fn count(remarks: &[Remark], severity: Severity) -> usize {
@@ -296,6 +306,7 @@ fn as_json(remarks: &[Remark]) -> serde_json::Value {
         "sound": is_sound(remarks),
         "errors": count(remarks, Severity::Error),
         "warnings": count(remarks, Severity::Warning),
+        "hints": count(remarks, Severity::Hint),
         "remarks": remarks,
     })
 }

@@ -12,7 +12,7 @@ use super::{
     apply::read_target,
     args::ProjectArgs,
     error::LocalError,
-    project::Project,
+    project::{Both, Project},
     rehearse,
     talk::{self, Event},
 };
@@ -96,9 +96,7 @@ pub(super) async fn preview(mut project: Project, how: Preview) -> Result<Exit, 
     if let Some(timeout) = rehearsal {
         project.desired.session.lock_timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
     }
-    let content = project.content()?;
-    let parameters = project.parameters()?;
-    let (session, history) = project.look(&parameters).await.map_err(LocalError::from)?;
+    let Both { content, parameters, session, history } = project.read_both().await?;
     let assessment = plan::plan(&content.dir, &history, &project.desired);
     let steps = &assessment.plan.steps;
     let texts: Vec<Option<Cow<'_, str>>> =

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use futures::TryFutureExt as _;
 use serde_json::{Value, json};
 
 use super::{
@@ -95,6 +96,28 @@ impl Project {
         Ok(Parameters::by_hand(database, &TlsInput { mode: None, ca, client })?)
     }
 
+    /// Reads the files while the server answers: neither waits for the other, and what is wrong with the files is said
+    /// first.
+    ///
+    /// # Errors
+    /// What is wrong with the files or the connection settings, or why the database can't be looked at.
+    pub async fn read_both(&self) -> Result<Both, LocalError> {
+        let folder = self.settings.migrations.clone();
+        let mut reading = tokio::task::spawn_blocking(move || dir::read(&folder, Format::Auto))
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let mut looking = std::pin::pin!(async {
+            let parameters = self.parameters()?;
+            let (session, history) = self.look(&parameters).await?;
+            Ok::<_, LocalError>((parameters, session, history))
+        });
+        let (content, looked) = tokio::select! {
+            content = &mut reading => (content?, looking.await),
+            looked = &mut looking => (reading.await?, looked),
+        };
+        let (parameters, session, history) = looked?;
+        Ok(Both { content, parameters, session, history })
+    }
+
     /// Looks at the database.
     ///
     /// # Errors
@@ -102,6 +125,14 @@ impl Project {
     pub async fn look(&self, parameters: &Parameters) -> Result<(Session, History), Failure> {
         execute::observe(parameters, &self.desired).await
     }
+}
+
+/// The files, and the database that they are compared with.
+pub struct Both {
+    pub content: Content,
+    pub parameters: Parameters,
+    pub session: Session,
+    pub history: History,
 }
 
 fn desired(settings: &Settings) -> Result<(Desired, Value), LocalError> {

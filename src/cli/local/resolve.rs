@@ -6,7 +6,7 @@ use super::{
     apply::RunArgs,
     confirm::{Ask, confirm},
     error::LocalError,
-    project::Project,
+    project::{Both, Project},
     run::Run,
     talk,
 };
@@ -38,9 +38,7 @@ pub(in crate::cli) async fn resolve(args: ResolveArgs) -> Result<Exit, LocalErro
     let ResolveArgs { run_id, action, run: args } = args;
     let action = action.action();
     let mut project = Project::open(&args.project)?;
-    let content = project.content()?;
-    let parameters = project.parameters()?;
-    let (session, history) = project.look(&parameters).await?;
+    let Both { content, parameters, session, history } = project.read_both().await?;
     project.desired.resolutions.push(Resolution {
         version: None,
         run: run_id,

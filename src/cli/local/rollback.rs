@@ -6,7 +6,7 @@ use super::{
     apply::{RunArgs, read_target, steps},
     confirm::{Ask, confirm},
     error::LocalError,
-    project::Project,
+    project::{Both, Project},
     run::Run,
     talk,
 };
@@ -76,9 +76,7 @@ pub(in crate::cli) async fn reset(args: DownArgs) -> Result<Exit, LocalError> {
 
 async fn carry_out(extent: &Extent, ask: Ask, args: &RunArgs) -> Result<Exit, LocalError> {
     let mut project = Project::open(&args.project)?;
-    let content = project.content()?;
-    let parameters = project.parameters()?;
-    let (session, history) = project.look(&parameters).await?;
+    let Both { content, parameters, session, history } = project.read_both().await?;
     // Whoever types this allows it.
     project.desired.policy.rollback = Rollback::Allow;
     let down = undone(extent, &content.dir, &history, &project.desired)?;

@@ -16,7 +16,7 @@ use super::{
     environment::Environment,
     error::LocalError,
     interpolate::interpolate,
-    variables::{self, AllGiven},
+    variables::{self, AllGiven, Written},
 };
 use crate::database::parameters::{ByHand, Said, VARIABLES};
 
@@ -87,13 +87,12 @@ impl Settings {
             }
         }
         let mut file = Value::Object(file);
-        let asked = database.map(|_| environment);
-        let mut given = variables::take(&mut file, "", asked, &shown)?;
+        let root_variables = variables::take(&mut file, "", &shown)?;
         let root = fields(file, "", environment, &shown)?;
         let named = args.env.as_deref().or_else(|| environment.get("DUNLIN_ENV"));
-        let (env, own_given, own) = choose(envs, named, (environment, asked), &shown)?;
-        given.extend(own_given);
-        given.extend(variables::flags(database.map_or(&[], |args| args.variables.as_slice()))?);
+        let (env, own_variables, own) = choose(envs, named, environment, &shown)?;
+        let flags = database.map_or(&[][..], |args| &args.variables);
+        let variables = variables::all(root_variables, own_variables, flags, database.map(|_| environment), &shown)?;
         let own_place = if env == DEFAULT { "default".to_owned() } else { format!("envs.{env}") };
         let url = match database {
             Some(args) => url(args, environment, named.filter(|name| *name != DEFAULT))?,
@@ -126,7 +125,7 @@ impl Settings {
             "policy": merged(root.policy, own.policy),
             "approval": merged(root.approval, own.approval),
         });
-        let (variables, spec) = (given, without_nulls(spec));
+        let spec = without_nulls(spec);
         Ok(Self { env, protected, migrations, database, certificates, places, variables, spec })
     }
 }
@@ -191,9 +190,9 @@ fn fields(mut value: Value, place: &str, environment: &Environment, shown: &str)
 fn choose(
     envs: BTreeMap<String, Value>,
     named: Option<&str>,
-    (environment, asked): (&Environment, Option<&Environment>),
+    environment: &Environment,
     shown: &str,
-) -> Result<(String, AllGiven, Fields), LocalError> {
+) -> Result<(String, Written, Fields), LocalError> {
     let name = named.unwrap_or(DEFAULT);
     let known: Vec<String> = envs.keys().cloned().collect();
     let mut found = envs.into_iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
@@ -203,10 +202,10 @@ fn choose(
         }
         (Some((name, mut value)), None) => {
             let place = format!("envs.{name}");
-            let given = variables::take(&mut value, &place, asked, shown)?;
-            Ok((name, given, fields(value, &place, environment, shown)?))
+            let own_variables = variables::take(&mut value, &place, shown)?;
+            Ok((name, own_variables, fields(value, &place, environment, shown)?))
         }
-        (None, _) if name == DEFAULT => Ok((name.to_owned(), AllGiven::new(), Fields::default())),
+        (None, _) if name == DEFAULT => Ok((name.to_owned(), Written::default(), Fields::default())),
         (None, _) => {
             let known = if known.is_empty() { "has none".to_owned() } else { format!("has {}", known.join(", ")) };
             Err(LocalError::setting(shown, format!("there is no environment {name}: envs {known}")))

@@ -5,7 +5,11 @@ use std::{collections::HashSet, fmt::Write as _, sync::Arc};
 use clap::Args;
 use serde::Serialize;
 
-use super::{args::ProjectArgs, error::LocalError, project::Project};
+use super::{
+    args::ProjectArgs,
+    error::LocalError,
+    project::{Both, Project},
+};
 use crate::{
     cli::{
         CliError,
@@ -121,8 +125,7 @@ pub(super) struct Seen {
 
 /// Looks at files and history.
 pub(super) async fn look(project: Project) -> Result<Seen, LocalError> {
-    let content = project.content()?;
-    let (_session, history) = project.look(&project.parameters()?).await?;
+    let Both { content, history, .. } = project.read_both().await?;
     let assessment = plan::plan(&content.dir, &history, &project.desired);
     Ok(Seen { project, history, assessment, dir: content.dir })
 }

@@ -2,7 +2,7 @@
 //!
 //! What comes from the environment is taken for a secret: whoever can read the file can't read it there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use rand::RngExt as _;
 use serde_json::Value;
@@ -34,48 +34,81 @@ pub type AllGiven = BTreeMap<String, Given>;
 /// The longest name, as in `spec.variables`.
 const LONGEST_NAME: usize = 63;
 
-/// Takes the variables out of the fields of all, or of one environment. Without an environment to ask, what would come from
-/// it has no value.
+/// The variables of all, or of one environment, as they are written.
+#[derive(Default)]
+pub(super) struct Written {
+    values: serde_json::Map<String, Value>,
+    /// The field that has them.
+    field: String,
+}
+
+/// Takes the variables out of the fields of all (the place is empty), or of one environment.
+///
+/// # Errors
+/// [`LocalError`] with the place of what can't be variables.
+pub(super) fn take(fields: &mut Value, place: &str, shown: &str) -> Result<Written, LocalError> {
+    let field = if place.is_empty() { "variables".to_owned() } else { format!("{place}.variables") };
+    match fields.as_object_mut().and_then(|fields| fields.remove("variables")) {
+        None | Some(Value::Null) => Ok(Written::default()),
+        Some(Value::Object(values)) => Ok(Written { values, field }),
+        Some(_) => {
+            Err(LocalError::setting(format!("{shown}: {field}"), "has a variable's name before each value".to_owned()))
+        }
+    }
+}
+
+/// All variables: flags win over an environment's own, which win over those of all. Only those that count are interpolated;
+/// without an environment to ask, what would come from it has no value.
 ///
 /// # Errors
 /// [`LocalError`] with the place of what is no variable.
-pub(super) fn take(
-    fields: &mut Value,
-    place: &str,
+pub(super) fn all(
+    root: Written,
+    own: Written,
+    flags: &[String],
     environment: Option<&Environment>,
     shown: &str,
 ) -> Result<AllGiven, LocalError> {
-    let place = if place.is_empty() { "variables".to_owned() } else { format!("{place}.variables") };
-    let wrong = |field: &str, problem: String| LocalError::setting(format!("{shown}: {field}"), problem);
-    let values = match fields.as_object_mut().and_then(|fields| fields.remove("variables")) {
-        None | Some(Value::Null) => return Ok(AllGiven::new()),
-        Some(Value::Object(values)) => values,
-        Some(_) => return Err(wrong(&place, "has a variable's name before each value".to_owned())),
-    };
-    let mut given = AllGiven::new();
-    for (name, mut value) in values {
-        let field = format!("{place}.{name}");
-        check_name(&name).map_err(|problem| wrong(&field, problem))?;
-        let is_secret = value.as_str().is_some_and(refers);
-        let value = if is_secret && environment.is_none() {
-            None
-        } else {
-            // Where nothing is asked of it, an environment that is empty takes `$${` back.
-            let nothing = Environment::default();
-            let asked = environment.unwrap_or(&nothing);
-            interpolate(&mut value, &field, asked).map_err(|(field, problem)| wrong(&field, problem))?;
-            Some(text(&value).ok_or_else(|| wrong(&field, "is no text: write it in quotes".to_owned()))?)
-        };
-        given.insert(name, Given { value, is_secret, place: format!("{shown}: {field}") });
+    let mut given = self::flags(flags)?;
+    for Written { values, field } in [own, root] {
+        for (name, value) in values {
+            let field = format!("{field}.{name}");
+            if let Entry::Vacant(vacant) = given.entry(name) {
+                let read = read(vacant.key(), value, &field, environment, shown)?;
+                vacant.insert(read);
+            }
+        }
     }
     Ok(given)
+}
+
+fn read(
+    name: &str,
+    mut value: Value,
+    field: &str,
+    environment: Option<&Environment>,
+    shown: &str,
+) -> Result<Given, LocalError> {
+    let wrong = |field: &str, problem: String| LocalError::setting(format!("{shown}: {field}"), problem);
+    check_name(name).map_err(|problem| wrong(field, problem))?;
+    let is_secret = value.as_str().is_some_and(refers);
+    let place = format!("{shown}: {field}");
+    if is_secret && environment.is_none() {
+        return Ok(Given { value: None, is_secret, place });
+    }
+    // Where it isn't asked for anything, an empty one turns `$${` back.
+    let nothing = Environment::default();
+    let asked = environment.unwrap_or(&nothing);
+    interpolate(&mut value, field, asked).map_err(|(field, problem)| wrong(&field, problem))?;
+    let value = text(&value).ok_or_else(|| wrong(field, "is no text: write it in quotes".to_owned()))?;
+    Ok(Given { value: Some(value), is_secret, place })
 }
 
 /// What `--variable NAME=VALUE` gives.
 ///
 /// # Errors
 /// What has no name, or no value.
-pub(super) fn flags(flags: &[String]) -> Result<AllGiven, LocalError> {
+fn flags(flags: &[String]) -> Result<AllGiven, LocalError> {
     let mut given = AllGiven::new();
     for flag in flags {
         let Some((name, value)) = flag.split_once('=') else {
@@ -134,7 +167,9 @@ mod tests {
 
     fn taken(fields: Value, environment: Option<&Environment>) -> Result<Vec<(String, Option<String>, bool)>, String> {
         let mut fields = fields;
-        let given = take(&mut fields, "", environment, "dunlin.yaml").map_err(|error| error.to_string())?;
+        let given = take(&mut fields, "", "dunlin.yaml")
+            .and_then(|written| all(written, Written::default(), &[], environment, "dunlin.yaml"))
+            .map_err(|error| error.to_string())?;
         Ok(given.into_iter().map(|(name, given)| (name, given.value, given.is_secret)).collect())
     }
 
@@ -149,6 +184,18 @@ mod tests {
         };
         assert_eq!(taken(fields.clone(), Some(&environment)), Ok(expected(Some("a: ${b}'"))));
         assert_eq!(taken(fields, None), Ok(expected(None)), "files alone need no environment");
+    }
+
+    /// What doesn't count needs no environment.
+    #[test]
+    fn a_flag_wins_over_an_environment_which_wins_over_all() {
+        let written = |values: Value| take(&mut json!({"variables": values}), "", "dunlin.yaml").expect("a map");
+        let root = written(json!({"a": "${NOT_SET}", "b": "root", "c": "${NOT_SET}"}));
+        let own = written(json!({"a": "own", "b": "own"}));
+        let flags = ["b=flag".to_owned(), "c=flag".to_owned()];
+        let given = all(root, own, &flags, Some(&environment(&[])), "dunlin.yaml").unwrap_or_default();
+        let values: Vec<Option<&str>> = given.values().map(|given| given.value.as_deref()).collect();
+        assert_eq!(values, [Some("own"), Some("flag"), Some("flag")]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod session;
 pub mod split;
 #[cfg(test)]
 mod split_tests;
+pub mod subjects;
 mod tokens;
 pub mod variables;
 

@@ -1,0 +1,55 @@
+//! Nothing to do with 1,000 applied, all checksums verified: the time from start to exit, and the memory at its most.
+
+use std::process::Command;
+
+use crate::{
+    dunlin::Project,
+    psql::{self, median},
+    support::postgres,
+};
+
+const MIGRATIONS: usize = 1_000;
+const ROUNDS: usize = 25;
+
+/// Starts a command, and prints how long it took and what it took at most: what the kernel says of a child that has
+/// ended.
+const MEASURE: &str = "\
+import os, sys, time
+start = time.perf_counter()
+null = os.open('/dev/null', os.O_RDWR)
+actions = [(os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1, 2)]
+child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=actions)
+_, status, used = os.wait4(child, 0)
+print(status, time.perf_counter() - start, used.ru_maxrss)
+";
+
+pub async fn run() {
+    let project = Project::with(&psql::files(MIGRATIONS)).await;
+    project.apply(postgres().about().port);
+    for verb in ["apply", "status", "verify"] {
+        let rounds: Vec<(f64, f64)> = (0..ROUNDS).map(|_| measure(&project, verb)).collect();
+        let (seconds, mib): (Vec<f64>, Vec<f64>) = rounds.into_iter().unzip();
+        println!(
+            "dunlin {verb} with {MIGRATIONS} applied and nothing to do, median of {ROUNDS}: {:.1} ms, {:.1} MiB (apply: under 20 \
+             ms and 12 MB)",
+            median(seconds) * 1e3,
+            median(mib)
+        );
+    }
+}
+
+/// Seconds from start to exit, and MiB at most.
+fn measure(project: &Project, verb: &str) -> (f64, f64) {
+    let output = Command::new("python3")
+        .args(["-c", MEASURE, env!("CARGO_BIN_EXE_dunlin"), verb])
+        .current_dir(project.folder())
+        .env("DUNLIN_DATABASE_URL", &project.url)
+        .output()
+        .expect("python3 is on the PATH");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut words = said.split_whitespace().map(|word| word.parse::<f64>().expect("a number"));
+    let mut next = || words.next().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    let (status, seconds, kib) = (next(), next(), next());
+    assert!(status == 0.0, "dunlin {verb} failed");
+    (seconds, kib / 1024.0)
+}
