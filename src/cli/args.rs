@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use super::local::{
-    apply, baseline, config, files, history, lint, pack, plan, resolve, rollback, show, sql, squash, status,
+    apply, baseline, config, files, history, lint, pack, plan, resolve, rollback, show, sql, squash, status, trial,
 };
 use super::output::OutputFormat;
 use crate::api::v1alpha1::parse_duration;
@@ -85,6 +85,8 @@ pub enum Command {
     Lint(lint::LintArgs),
     /// Check the files, and compare what was applied with them; 1 where they differ.
     Check(lint::CheckArgs),
+    /// Try every migration up, down and up again, in a database that is made for it and dropped.
+    Test(trial::TestArgs),
     /// Write the folder as ConfigMaps and a MigrationSet, for `kubectl apply --server-side -f -`.
     Pack(pack::PackArgs),
     /// Run the operator: watch MigrationSets and migrate their databases.

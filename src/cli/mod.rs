@@ -22,7 +22,7 @@ use args::{Cli, Command, Program};
 use exit::Exit;
 use local::{
     apply, baseline, block_on, config, files, history, lint, pack, plan, resolve, rollback, show, sql, squash, status,
-    verify,
+    trial, verify,
 };
 
 use crate::telemetry::Logger;
@@ -127,6 +127,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Show(args) => show::show(&args),
         Command::Lint(args) => lint::lint(&args),
         Command::Check(args) => block_on(lint::check(args)),
+        Command::Test(args) => block_on(trial::test(args)),
         Command::Pack(args) => pack::pack(&args),
         Command::Operator(args) => operator::run(args).map(done),
         Command::Crd => crd::run().map(done),

@@ -14,4 +14,5 @@ pub mod progress;
 pub mod quote;
 pub mod recover;
 pub mod session;
+pub mod snapshot;
 pub mod tls;

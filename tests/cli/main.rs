@@ -12,6 +12,7 @@ mod settings;
 mod squash;
 #[path = "../support/mod.rs"]
 mod support;
+mod trial;
 mod variables;
 
 use std::os::unix::fs::symlink;

@@ -24,6 +24,7 @@ mod signals;
 pub mod sql;
 pub mod squash;
 pub mod status;
+pub mod trial;
 mod variables;
 pub mod verify;
 

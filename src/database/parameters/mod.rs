@@ -164,6 +164,13 @@ impl Parameters {
         self
     }
 
+    /// The same, for another database of the server.
+    #[must_use]
+    pub fn for_database(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.dbname);
+        self
+    }
+
     /// Who logs in.
     #[must_use]
     pub fn user(&self) -> &str {
