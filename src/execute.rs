@@ -177,6 +177,10 @@ pub async fn execute(
         }
         Err(failure) => report.end = End::Failed(failure),
     }
+    if let End::Failed(failure) = &mut report.end {
+        // It may hold what the server said of anything at all.
+        failure.message = work.desired.variables.redact(&failure.message).into_owned();
+    }
     running.send_replace(None);
     report
 }

@@ -11,7 +11,7 @@ use std::{
 use dunlin::{
     core::{
         bundle::{Bundle, BundleFile},
-        desired::SessionSettings,
+        desired::{Desired, Owner},
         format::{self, Format},
         job::Job,
         migration::MigrationDir,
@@ -59,15 +59,9 @@ fn script(dir: &MigrationDir, set: &str, token: &str) -> String {
         generation: Some(1),
         batch: 2,
     };
-    let settings = SessionSettings {
-        role: None,
-        search_path: Vec::new(),
-        lock_timeout_ms: 3_000,
-        statement_timeout_ms: 0,
-        lock_retries: 10,
-    };
+    let desired = Desired::new(Owner { namespace: "bench".to_owned(), name: "psql".to_owned() });
     dir.migrations().iter().fold(String::new(), |mut script, migration| {
-        let job = Job::up(migration, None, &settings);
+        let job = Job::up(migration, None, &desired);
         let record = writer.record(&job, RunRow::New("apply"), 1, Outcome::Succeeded);
         let _ = writeln!(script, "BEGIN;\n{}\n{record};\nCOMMIT;", migration.up.text);
         script

@@ -13,7 +13,8 @@ use crate::{
     api::v1alpha1::Parsed,
     core::{
         outcome::{Failure, Reason},
-        reference::{self, DatabaseRef},
+        reference::{self, DatabaseRef, ValueRef, VariableRef},
+        variables::{Origin, Variable, Variables},
     },
     database::{
         parameters::{Parameters, SecretKeys},
@@ -63,12 +64,21 @@ pub(super) async fn content(
 ///
 /// # Errors
 /// `WaitingForSecret` when the API server doesn't answer or refuses.
-pub(super) async fn secrets(client: &Client, namespace: &str, database: &DatabaseRef) -> Result<Secrets, Failure> {
+pub(super) async fn secrets(
+    client: &Client,
+    namespace: &str,
+    database: &DatabaseRef,
+    variables: &[VariableRef],
+) -> Result<Secrets, Failure> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let DatabaseRef { secret, keys: _, tls } = database;
     let mut names = vec![secret.clone()];
     names.extend(tls.ca.as_ref().map(|ca| ca.secret.clone()));
     names.extend(tls.client_secret.clone());
+    names.extend({ variables }.iter().filter_map(|variable| match &variable.value {
+        ValueRef::Secret(key) => Some(key.secret.clone()),
+        ValueRef::Given(_) | ValueRef::ConfigMap(_) => None,
+    }));
     names.sort_unstable();
     names.dedup();
     let reads = names.into_iter().map(|name| {
@@ -91,10 +101,6 @@ async fn read(api: &Api<Secret>, name: &str) -> Result<Option<Secret>, Failure> 
 impl Secrets {
     /// Which versions these are.
     pub fn stamps(&self) -> SecretStamps {
-        let stamp = |secret: &Secret| Stamp {
-            uid: secret.uid().unwrap_or_default(),
-            resource_version: secret.resource_version().unwrap_or_default(),
-        };
         self.found.iter().map(|(name, secret)| (name.clone(), secret.as_ref().map(stamp))).collect()
     }
 
@@ -113,6 +119,55 @@ impl Secrets {
         let reference::SecretKeys { uri, host, port, user, password, dbname } = keys.clone();
         let keys = SecretKeys { uri, host, port, user, password, dbname };
         Ok(Parameters::from_secret(secret, &data, &keys, &input)?)
+    }
+
+    /// The values of the variables; what a Secret holds is known to be another by its version.
+    ///
+    /// # Errors
+    /// `WaitingForSecret` or `WaitingForSource` when an object or a key isn't there, `InvalidSpec` for what is no value.
+    pub fn variables(&self, variables: &[VariableRef], maps: &ConfigMaps) -> Result<Variables, Failure> {
+        let value = |VariableRef { name, value }: &VariableRef| {
+            let (value, origin, from) = match value {
+                ValueRef::Given(value) => (value.clone(), Origin::Plain, "its value".to_owned()),
+                ValueRef::ConfigMap(reference::ConfigMapKey { config_map, key }) => {
+                    (maps.value(name, config_map, key)?, Origin::Plain, format!("key {key} of ConfigMap {config_map}"))
+                }
+                ValueRef::Secret(reference::SecretKey { secret, key }) => {
+                    let from = format!("key {key} of Secret {secret}");
+                    (self.value(name, secret, key)?, Origin::Secret { version: self.version(secret, key) }, from)
+                }
+            };
+            let variable = Variable::new(value, origin).map_err(|why| {
+                Failure::new(Reason::InvalidSpec, format!("spec.variables: {name}, from {from}: {why}"))
+            })?;
+            Ok((name.clone(), variable))
+        };
+        variables.iter().map(value).collect()
+    }
+
+    fn value(&self, variable: &str, secret: &str, key: &str) -> Result<String, Failure> {
+        let waiting = |what: &str| {
+            Failure::new(
+                Reason::WaitingForSecret,
+                format!(
+                    "Secret {secret} {what}: the variable {variable} of spec.variables has its value there; create it in this namespace"
+                ),
+            )
+        };
+        let Some(Some(found)) = self.found.get(secret) else { return Err(waiting("isn't there")) };
+        let bytes = found.data.iter().flatten().find(|(name, _)| *name == key).map(|(_, bytes)| bytes.0.clone());
+        let bytes = bytes.ok_or_else(|| waiting(&format!("has no key {key}")))?;
+        String::from_utf8(bytes).map_err(|_| {
+            let what =
+                format!("key {key} of Secret {secret}, for the variable {variable} of spec.variables, is no UTF-8");
+            Failure::new(Reason::InvalidSpec, format!("{what}: write a text there"))
+        })
+    }
+
+    fn version(&self, secret: &str, key: &str) -> String {
+        let stamp = self.found.get(secret).and_then(Option::as_ref).map(stamp);
+        let version = stamp.map(|stamp| format!("{} {}", stamp.uid, stamp.resource_version)).unwrap_or_default();
+        format!("{secret}/{key} {version}")
     }
 
     fn data(&self, name: &str) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
@@ -141,6 +196,65 @@ impl Secrets {
     fn client(&self, name: &str) -> Result<ClientPem, Failure> {
         Ok(ClientPem { certificate: self.pem(name, CERTIFICATE)?, key: self.pem(name, KEY)? })
     }
+}
+
+/// The ConfigMaps that hold values of a set's variables, as they were read.
+pub(super) struct ConfigMaps {
+    found: BTreeMap<String, Option<ConfigMap>>,
+}
+
+/// Reads the ConfigMaps that hold values of variables, each by its name.
+///
+/// # Errors
+/// `WaitingForSource` when the API server doesn't answer or refuses.
+pub(super) async fn config_maps(client: &Client, namespace: &str, names: Vec<String>) -> Result<ConfigMaps, Failure> {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let mut names = names;
+    names.sort_unstable();
+    names.dedup();
+    let reads = names.into_iter().map(|name| {
+        let api = api.clone();
+        async move { config_map::get(&api, &name).await.map(|map| (name, map)) }
+    });
+    Ok(ConfigMaps { found: try_join_all(reads).await?.into_iter().collect() })
+}
+
+impl ConfigMaps {
+    /// Which versions these are.
+    pub fn stamps(&self) -> BTreeMap<String, Option<Stamp>> {
+        self.found.iter().map(|(name, map)| (name.clone(), map.as_ref().map(stamp))).collect()
+    }
+
+    /// Whether every key is there that a variable names.
+    ///
+    /// # Errors
+    /// `WaitingForSource`, naming what isn't.
+    pub fn complete(&self, variables: &[VariableRef]) -> Result<(), Failure> {
+        for VariableRef { name, value } in variables {
+            if let ValueRef::ConfigMap(reference::ConfigMapKey { config_map, key }) = value {
+                self.value(name, config_map, key)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn value(&self, variable: &str, map: &str, key: &str) -> Result<String, Failure> {
+        let waiting = |what: &str| {
+            Failure::new(
+                Reason::WaitingForSource,
+                format!(
+                    "ConfigMap {map} {what}: the variable {variable} of spec.variables has its value there; create it in this namespace"
+                ),
+            )
+        };
+        let Some(Some(found)) = self.found.get(map) else { return Err(waiting("isn't there")) };
+        let text = found.data.iter().flatten().find(|(name, _)| *name == key).map(|(_, text)| text.clone());
+        text.ok_or_else(|| waiting(&format!("has no key {key} of text")))
+    }
+}
+
+fn stamp(object: &impl ResourceExt) -> Stamp {
+    Stamp { uid: object.uid().unwrap_or_default(), resource_version: object.resource_version().unwrap_or_default() }
 }
 
 fn tls_mode(mode: reference::TlsMode) -> TlsMode {
@@ -209,6 +323,33 @@ mod tests {
         let failure = refused(&found, &database);
         assert_eq!(failure.reason, Reason::WaitingForSecret);
         assert!(failure.message.contains("Secret ca has no key ca.crt"), "{failure}");
+    }
+
+    /// M09: what a variable waits for is named with its key; what there is is never shown.
+    #[test]
+    fn a_variables_value_is_waited_for_by_object_and_key() {
+        let of = |name: &str, value| VariableRef { name: name.to_owned(), value };
+        let in_secret =
+            |key: &str| of("tenant", ValueRef::Secret(SecretKey { secret: "values".to_owned(), key: key.to_owned() }));
+        let in_map = of(
+            "region",
+            ValueRef::ConfigMap(reference::ConfigMapKey { config_map: "map".to_owned(), key: "k".to_owned() }),
+        );
+        let found = || secrets(vec![("values", Some(secret("1", &[("k", "hunter2"), ("nul", "a\0b")])))]);
+        let none = ConfigMaps { found: BTreeMap::from([("map".to_owned(), None)]) };
+        for (variable, reason, says) in [
+            (in_secret("gone"), Reason::WaitingForSecret, "Secret values has no key gone: the variable tenant"),
+            (in_secret("nul"), Reason::InvalidSpec, "tenant, from key nul of Secret values: the value has a NUL byte"),
+            (in_map, Reason::WaitingForSource, "ConfigMap map isn't there: the variable region"),
+        ] {
+            let failure = found().variables(&[variable], &none).expect_err("it can't be used");
+            assert_eq!(failure.reason, reason);
+            assert!(failure.message.contains(says) && !failure.message.contains("hunter2"), "{failure}");
+        }
+        let variables = found().variables(&[in_secret("k")], &none).expect("it is there");
+        let later = secrets(vec![("values", Some(secret("2", &[("k", "hunter2")])))]);
+        let later = later.variables(&[in_secret("k")], &none).expect("it is there");
+        assert_ne!(variables.fingerprint("SELECT :'tenant'"), later.fingerprint("SELECT :'tenant'"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     context::{Context, now, parse_owner},
-    dereference::{self, SecretStamps},
+    dereference::{self, ConfigMaps, SecretStamps},
     due::is_forged,
     looks::Expected,
     observe::{self, Short},
@@ -25,11 +25,13 @@ use crate::{
     core::{
         conditions::Verdict,
         decide::{Act, Circumstances, Decision, Ending, Memory, Observed, Occasion, Ownership, Places, Said, decide},
-        desired::{Desired, Owner},
+        desired::Owner,
         history::History,
         migration::Direction,
-        outcome::{Failure, Reason},
+        outcome::{Failure, Kind, Reason},
+        pace::SECRET_PAUSE,
         plan::{self, Assessment},
+        reference::VariableRef,
         task::{Subject, TaskKind},
     },
     execute::{End, Report, Running, Shell, Work},
@@ -56,6 +58,7 @@ pub(super) struct Line<'a> {
     /// What the look has come to read.
     snapshot: Option<Arc<Snapshot>>,
     secrets: Option<SecretStamps>,
+    values: Option<SecretStamps>,
     conflict_with: Option<Owner>,
 }
 
@@ -107,6 +110,7 @@ impl<'a> Line<'a> {
             status,
             snapshot: None,
             secrets: None,
+            values: None,
             conflict_with: None,
         }
     }
@@ -124,7 +128,7 @@ impl<'a> Line<'a> {
         if self.set.spec.suspend {
             return Ok(unseen(self.decide(Observed::Suspended, &unparsed)));
         }
-        let parsed = match parse(self.set) {
+        let mut parsed = match parse(self.set) {
             Ok(parsed) => parsed,
             Err(invalid) => return Ok(unseen(self.decide(Observed::InvalidSpec(&Failure::from(invalid)), &unparsed))),
         };
@@ -147,14 +151,19 @@ impl<'a> Line<'a> {
                 return Ok(unseen(self.decide(Observed::Source(failure), &circumstances(occasion, places, interval))));
             }
         };
-        let desired = Desired { seeds: Arc::clone(&content.seeds.seeds), ..parsed.desired };
-        let parsed = Parsed { desired, ..parsed };
+        parsed.desired.seeds = Arc::clone(&content.seeds.seeds);
         if let Some(wanted) = parsed.desired.digest.as_ref().filter(|wanted| **wanted != content.digest) {
             let observed = Observed::OtherDigest { wanted, found: &content.digest };
             return Ok(unseen(self.decide(observed, &circumstances(occasion, places, interval))));
         }
 
-        let reading = dereference::secrets(&self.context.client, &parsed.desired.owner.namespace, &parsed.database);
+        let at = || circumstances(occasion, places, interval);
+        let maps = match self.read_values(&parsed, &at()).await {
+            Ok(maps) => maps,
+            Err(decision) => return Ok(unseen(*decision)),
+        };
+        let namespace = &parsed.desired.owner.namespace;
+        let reading = dereference::secrets(&self.context.client, namespace, &parsed.database, &parsed.variables);
         let secrets = match occasion {
             Occasion::Change => {
                 let (checking, secrets) = tokio::join!(self.say_checking(content), reading);
@@ -167,31 +176,24 @@ impl<'a> Line<'a> {
         };
         let secrets = match secrets {
             Ok(secrets) => secrets,
-            Err(failure) => {
-                return Ok(unseen(self.decide(Observed::Secret(&failure), &circumstances(occasion, places, interval))));
-            }
+            Err(failure) => return Ok(unseen(self.decide(Observed::Secret(&failure), &at()))),
         };
         let mut stamps = secrets.stamps();
         let expected = self.expected();
-        let look = Box::pin(observe::look(self.context, &parsed, expected, content, secrets, &mut stamps)).await;
+        let look =
+            Box::pin(observe::look(self.context, &mut parsed, expected, content, (secrets, &maps), &mut stamps)).await;
         self.secrets = Some(stamps);
         let look = match look {
             Ok(look) => look,
-            Err(Short::Secret(failure)) => {
-                return Ok(unseen(self.decide(Observed::Secret(&failure), &circumstances(occasion, places, interval))));
-            }
-            Err(Short::Database(failure)) => {
-                return Ok(unseen(
-                    self.decide(Observed::Database(&failure), &circumstances(occasion, places, interval)),
-                ));
-            }
+            Err(Short::Secret(failure)) => return Ok(unseen(self.decide(Observed::Secret(&failure), &at()))),
+            Err(Short::Database(failure)) => return Ok(unseen(self.decide(Observed::Database(&failure), &at()))),
             Err(Short::Stopping) => return Ok(Ended::Stopping),
         };
         if let Ownership::Foreign { owner } = &look.ownership {
             self.conflict_with = parse_owner(owner);
         }
         let observed = Observed::Compared { assessment: &look.assessment, ownership: &look.ownership };
-        let decision = self.decide(observed, &circumstances(occasion, places, interval));
+        let decision = self.decide(observed, &at());
         if self.context.is_stopping() {
             return Ok(Ended::Stopping);
         }
@@ -220,7 +222,7 @@ impl<'a> Line<'a> {
             End::Failed(failure) => Ending::Failed(failure),
         };
         let observed = Observed::Executed { ending: &ending, assessment: seen.as_ref().map(|(_, seen)| seen) };
-        let decision = self.decide(observed, &circumstances(occasion, places, interval));
+        let decision = self.decide(observed, &at());
         // What couldn't begin has changed nothing: the status says what the look has seen.
         Ok(ended(decision, seen.or((!begun).then_some(before))))
     }
@@ -245,6 +247,18 @@ impl<'a> Line<'a> {
         let read = Arc::clone(&snapshot);
         self.context.registry.remember(&self.name, &self.uid, |remembered| remembered.snapshot = Some(read));
         Ok(snapshot)
+    }
+
+    /// Reads the ConfigMaps that hold values of variables. What isn't there is waited for as a part of the source.
+    async fn read_values(&mut self, parsed: &Parsed, at: &Circumstances) -> Result<ConfigMaps, Box<Decision>> {
+        let namespace = &parsed.desired.owner.namespace;
+        let names = self.set.variable_config_maps();
+        let maps = dereference::config_maps(&self.context.client, namespace, names).await;
+        let maps = maps.map_err(|failure| Box::new(self.decide(Observed::Unread(&failure), at)))?;
+        self.values = Some(maps.stamps());
+        let complete = maps.complete(&parsed.variables);
+        complete.map_err(|failure| Box::new(self.decide(Observed::Source(&failure), at)))?;
+        Ok(maps)
     }
 
     /// Whether this look is for a new object, spec or content. What was seen before a restart stands in the status.
@@ -324,7 +338,12 @@ impl<'a> Line<'a> {
 
     /// Says what was decided, and remembers it.
     async fn conclude(mut self, conclusion: Conclusion) -> Result<Action, StatusError> {
-        let Conclusion { decision: Decision { act: _, verdict, again, memory }, seen } = conclusion;
+        let Conclusion { decision: Decision { act: _, verdict, mut again, memory }, seen } = conclusion;
+        if verdict.reason.kind() == Kind::Stalled && self.set.variable_refs().iter().any(VariableRef::is_secret) {
+            // Another value may be what helps.
+            let soon = again.look.is_none_or(|look| look > SECRET_PAUSE).then_some(SECRET_PAUSE);
+            again.secret = again.secret.or(soon);
+        }
         let now = now();
         let next_retry = again.look.filter(|_| again.retry).and_then(|pause| now.checked_add(pause).ok());
         let snapshot = self.snapshot.take();
@@ -356,11 +375,15 @@ impl<'a> Line<'a> {
             mended: self.mended,
         };
         let (written, secrets, conflict_with) = (self.writer.known().clone(), self.secrets, self.conflict_with);
+        let values = self.values;
         self.context.registry.remember(&self.name, &self.uid, |remembered| {
             remembered.memory = memory;
             remembered.look = Some(look);
             if let Some(secrets) = secrets {
                 remembered.secrets = secrets;
+            }
+            if let Some(values) = values {
+                remembered.values = values;
             }
             remembered.written = Some(written);
             remembered.conflict_with = conflict_with;

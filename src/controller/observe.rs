@@ -6,7 +6,7 @@ use kube::Client;
 
 use super::{
     context::Context,
-    dereference::{self, SecretStamps, Secrets},
+    dereference::{self, ConfigMaps, SecretStamps, Secrets},
     looks::Expected,
 };
 use crate::{
@@ -48,18 +48,20 @@ pub(super) enum Short {
 /// password may have been changed in the database and in the Secret one after the other.
 pub(super) async fn look(
     context: &Context,
-    parsed: &Parsed,
+    parsed: &mut Parsed,
     expected: Expected,
     source: &Content,
-    secrets: Secrets,
+    (secrets, maps): (Secrets, &ConfigMaps),
     stamps: &mut SecretStamps,
 ) -> Result<Look, Short> {
     let parameters = secrets.parameters(&parsed.database).map_err(Short::Secret)?;
+    parsed.desired.variables = secrets.variables(&parsed.variables, maps).map_err(Short::Secret)?;
     let (parameters, session, history) = match session(context, parsed, expected, parameters).await {
         Err(Short::Database(failure)) if failure.reason == Reason::AuthenticationFailed => {
             let secrets = reread(&context.client, parsed).await?;
             *stamps = secrets.stamps();
             let parameters = secrets.parameters(&parsed.database).map_err(Short::Secret)?;
+            parsed.desired.variables = secrets.variables(&parsed.variables, maps).map_err(Short::Secret)?;
             session(context, parsed, expected, parameters).await?
         }
         other => other?,
@@ -74,7 +76,7 @@ pub(super) async fn look(
 
 async fn reread(client: &Client, parsed: &Parsed) -> Result<Secrets, Short> {
     let namespace = &parsed.desired.owner.namespace;
-    dereference::secrets(client, namespace, &parsed.database).await.map_err(Short::Secret)
+    dereference::secrets(client, namespace, &parsed.database, &parsed.variables).await.map_err(Short::Secret)
 }
 
 async fn session(

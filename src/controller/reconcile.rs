@@ -54,7 +54,8 @@ async fn secret_is_the_same(
     uid: &str,
     remembered: &Remembered,
 ) -> Option<Action> {
-    let secrets = dereference::secrets(&context.client, &name.namespace, &set.database_ref()).await;
+    let secrets =
+        dereference::secrets(&context.client, &name.namespace, &set.database_ref(), &set.variable_refs()).await;
     // An API server that can't be asked has nothing new to say.
     let same = secrets.map_or(true, |secrets| secrets.stamps() == remembered.secrets);
     let look = remembered.look.as_ref().filter(|_| same)?;

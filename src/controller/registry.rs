@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     api::v1alpha1::{MigrationSet, MigrationSetStatus},
-    core::{decide::Memory, desired::Owner},
+    core::{decide::Memory, desired::Owner, reference::SourceRef},
     execute::Stop,
     source::{Snapshot, Stamp},
 };
@@ -33,6 +33,8 @@ pub(super) struct Remembered {
     pub snapshot: Option<Arc<Snapshot>>,
     /// The Secrets last read; None for one that wasn't there.
     pub secrets: BTreeMap<String, Option<Stamp>>,
+    /// The ConfigMaps with values of variables last read; None for one that wasn't there.
+    pub values: BTreeMap<String, Option<Stamp>>,
     /// The status last written, as the API server answered.
     pub written: Option<Written>,
     /// The recorded owner that is in the way.
@@ -95,6 +97,8 @@ pub(super) struct Registry {
 #[derive(Debug, Default)]
 struct Inner {
     index: Index,
+    /// Who has values of variables in which ConfigMaps.
+    values: Index,
     entries: HashMap<Owner, Entry>,
     /// Namespaces of which every MigrationSet was seen; the empty name for all of them.
     listed: HashSet<String>,
@@ -131,6 +135,8 @@ impl Registry {
         let name = name_of(set);
         let mut inner = self.lock();
         inner.index.note(&name, set.source_ref(), set.seeds_ref());
+        let maps = set.variable_config_maps();
+        inner.values.note(&name, (!maps.is_empty()).then_some(SourceRef::ConfigMaps(maps)), None);
         let Inner { entries, left, .. } = &mut *inner;
         let entry = entries.entry(name.clone()).or_default();
         let uid = set.uid().unwrap_or_default();
@@ -151,6 +157,7 @@ impl Registry {
     pub fn gone(&self, name: &Owner) -> Vec<Owner> {
         let mut inner = self.lock();
         inner.index.forget(name);
+        inner.values.forget(name);
         if let Some(entry) = inner.entries.remove(name) {
             entry.leave(&mut inner.left);
         }
@@ -171,7 +178,7 @@ impl Registry {
     /// A ConfigMap was seen in this version, or was deleted (None). Answers with the sets whose content it changes.
     pub fn config_map(&self, map: &Owner, labels: &BTreeMap<String, String>, stamp: Option<&Stamp>) -> Vec<Owner> {
         let mut inner = self.lock();
-        let Inner { index, entries, listed: _, left: _ } = &mut *inner;
+        let Inner { index, values, entries, listed: _, left: _ } = &mut *inner;
         let by_name = index.by_name(map).map(|set| (set, Match::Yes));
         let mut concerned = Vec::new();
         for (set, matches) in by_name.chain(index.by_selector(&map.namespace, labels)) {
@@ -182,6 +189,13 @@ impl Registry {
             }
             entry.happened.source = Seen::Yes;
             concerned.push(set);
+        }
+        for set in values.by_name(map) {
+            let Some(entry) = entries.get_mut(&set) else { continue };
+            if !entry.remembered.values.get(&map.name).is_some_and(|read| is_read(read.as_ref(), stamp)) {
+                entry.happened.other = Seen::Yes;
+                concerned.push(set);
+            }
         }
         concerned
     }
@@ -194,12 +208,14 @@ impl Registry {
             if namespace.is_some_and(|namespace| namespace != set.namespace) {
                 continue;
             }
+            let is_there =
+                |name: &String| present.contains(&Owner { namespace: set.namespace.clone(), name: name.clone() });
+            if { &entry.remembered.values }.iter().any(|(name, read)| read.is_some() && !is_there(name)) {
+                entry.happened.other = Seen::Yes;
+                concerned.push(set.clone());
+            }
             let Some(snapshot) = &entry.remembered.snapshot else { continue };
-            let all_there = snapshot
-                .stamps
-                .keys()
-                .all(|name| present.contains(&Owner { namespace: set.namespace.clone(), name: name.clone() }));
-            if !all_there {
+            if !snapshot.stamps.keys().all(is_there) {
                 entry.happened.source = Seen::Yes;
                 concerned.push(set.clone());
             }
@@ -211,6 +227,7 @@ impl Registry {
     pub fn refers_to(&self, map: &Owner) -> bool {
         let inner = self.lock();
         inner.index.by_name(map).next().is_some()
+            || inner.values.by_name(map).next().is_some()
             || inner.index.by_selector(&map.namespace, &BTreeMap::new()).next().is_some()
     }
 
@@ -317,11 +334,7 @@ impl Entry {
     /// or newer than what the watch has seen so far. Before anything was read, nothing is known to be.
     fn has_read(&self, map: &str, there: Option<&Stamp>) -> bool {
         let Some(snapshot) = &self.remembered.snapshot else { return false };
-        match (snapshot.stamps.get(map), there) {
-            (None, None) => true,
-            (Some(read), Some(there)) => read.uid == there.uid && !read.is_older_than(there),
-            (Some(_), None) | (None, Some(_)) => false,
-        }
+        is_read(snapshot.stamps.get(map), there)
     }
 
     fn stop(&self, stop: Stop) {
@@ -337,6 +350,15 @@ impl Entry {
             ask(&sender, Stop::BetweenMigrations);
             left.push(sender);
         }
+    }
+}
+
+/// Whether what was read is what there is now, or newer.
+fn is_read(read: Option<&Stamp>, there: Option<&Stamp>) -> bool {
+    match (read, there) {
+        (None, None) => true,
+        (Some(read), Some(there)) => read.uid == there.uid && !read.is_older_than(there),
+        (Some(_), None) | (None, Some(_)) => false,
     }
 }
 

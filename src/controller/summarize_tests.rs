@@ -58,6 +58,7 @@ fn assessment(applied: usize, pending: usize) -> Assessment {
         direction: Direction::Up,
         mode: TransactionMode::Transactional,
         checksum: "c".repeat(64),
+        variables: Vec::new(),
     });
     Assessment {
         plan: Plan { steps: steps.collect() },

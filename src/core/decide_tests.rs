@@ -46,6 +46,7 @@ fn pending() -> Assessment {
         direction: Direction::Up,
         mode: TransactionMode::Transactional,
         checksum: "c".repeat(64),
+        variables: Vec::new(),
     };
     Assessment { plan: Plan { steps: vec![step] }, version: Some(version("002")), applied: 2, pending: 1, ..applied() }
 }

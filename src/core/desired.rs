@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{bundle::Digest, format::Format, migration::Version, seed::Seed};
+use super::{bundle::Digest, format::Format, migration::Version, seed::Seed, variables::Variables};
 
 /// Everything that a MigrationSet asks of the engine. Built only from a valid spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct Desired {
     pub task_resolutions: Vec<TaskResolution>,
     /// What is loaded once every migration of the source is applied, in order.
     pub seeds: Arc<[Seed]>,
+    /// The values of `:'name'` and `:"name"` in files, which a shell puts in: a spec may only say where they are.
+    pub variables: Variables,
     /// How often the database is looked at again when nothing changed.
     pub interval: Duration,
 }
@@ -77,6 +79,7 @@ impl Desired {
             resolutions: Vec::new(),
             task_resolutions: Vec::new(),
             seeds: Arc::default(),
+            variables: Variables::default(),
             interval: Duration::from_mins(10),
         }
     }

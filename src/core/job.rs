@@ -6,10 +6,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     bundle::hexadecimal,
-    desired::SessionSettings,
+    desired::Desired,
     history::{History, Recorded, State},
     migration::{Checksum, Direction, Migration, MigrationDir, Section, TransactionMode, Version},
     sql::{Boundaries, Script, SessionEffect},
+    variables::{Sent, Variables},
 };
 
 /// One section on its way to the database.
@@ -25,8 +26,12 @@ pub struct Job<'a> {
     pub direction: Direction,
     /// Transactional or not.
     pub mode: TransactionMode,
-    /// What runs.
+    /// What runs, as the file or the history has it: what is hashed, stored and shown.
     pub section: Cow<'a, Section>,
+    /// What the server is sent in its place; None where nothing of it is a variable.
+    pub substituted: Option<Sent>,
+    /// The set's variables, whose secrets are taken out of what the server says.
+    pub variables: &'a Variables,
     /// Checksum over the section and what it runs with.
     pub inputs: String,
     /// On the way up, the whole file.
@@ -49,7 +54,7 @@ pub struct ApprovedStep {
 impl<'a> Job<'a> {
     /// The way up of a file.
     #[must_use]
-    pub fn up(migration: &'a Migration, recorded: Option<&Recorded>, session: &SessionSettings) -> Self {
+    pub fn up(migration: &'a Migration, recorded: Option<&Recorded>, desired: &'a Desired) -> Self {
         Self {
             version: recorded.map_or(&migration.version, |row| &row.version).clone(),
             name: migration.name.clone(),
@@ -57,7 +62,9 @@ impl<'a> Job<'a> {
             direction: Direction::Up,
             mode: migration.mode,
             section: Cow::Borrowed(&migration.up),
-            inputs: inputs(Direction::Up, &migration.up.checksum, migration.mode, session),
+            substituted: None,
+            variables: &desired.variables,
+            inputs: inputs(Direction::Up, &migration.up, migration.mode, desired),
             migration: Some(migration),
             replaced: Vec::new(),
             approved: None,
@@ -66,7 +73,7 @@ impl<'a> Job<'a> {
 
     /// The way down of a migration that is applied, as the history holds it.
     #[must_use]
-    pub fn down(row: &Recorded, section: Cow<'a, Section>, history: &History, session: &SessionSettings) -> Self {
+    pub fn down(row: &Recorded, section: Cow<'a, Section>, history: &History, desired: &'a Desired) -> Self {
         let is_replaced = |version: &&Version| {
             let of_it = |other: &&Recorded| other.version == **version && other.state == State::Replaced;
             history.migrations.iter().any(|other| of_it(&other))
@@ -77,17 +84,31 @@ impl<'a> Job<'a> {
             file: down_name(row),
             direction: Direction::Down,
             mode: row.mode,
-            inputs: inputs(Direction::Down, &section.checksum, row.mode, session),
+            inputs: inputs(Direction::Down, &section, row.mode, desired),
             section,
+            substituted: None,
+            variables: &desired.variables,
             migration: None,
             replaced: row.replaces.iter().filter(is_replaced).cloned().collect(),
             approved: None,
         }
     }
+
+    /// What the server is sent.
+    #[must_use]
+    pub fn sent(&self) -> &Section {
+        self.substituted.as_ref().map_or(&self.section, |sent| &sent.section)
+    }
+
+    /// The character of the section for one of what the server was sent.
+    #[must_use]
+    pub fn source_position(&self, sent: usize) -> usize {
+        self.substituted.as_ref().map_or(sent, |substituted| substituted.source_position(sent))
+    }
 }
 
 /// What a way down is called in messages.
-fn down_name(row: &Recorded) -> String {
+pub(super) fn down_name(row: &Recorded) -> String {
     format!("{}_{}.sql (the way down)", row.version, row.name)
 }
 
@@ -111,19 +132,25 @@ pub fn down_section<'a>(row: &Recorded, dir: &'a MigrationDir, stored: &str) -> 
     }
 }
 
-/// Checksum over a section and what it runs with: when it changes, a failed migration is tried again.
+/// Checksum over a section and what it runs with, the variables that it uses among them: when it changes, a failed migration
+/// is tried again.
 #[must_use]
-pub fn inputs(direction: Direction, checksum: &Checksum, mode: TransactionMode, session: &SessionSettings) -> String {
+pub fn inputs(direction: Direction, section: &Section, mode: TransactionMode, desired: &Desired) -> String {
+    let session = &desired.session;
     let mut hash = Sha256::new();
     if direction == Direction::Down {
         hash.update("down\0");
     }
-    hash.update(checksum.as_str());
+    hash.update(section.checksum.as_str());
     hash.update([0, u8::from(mode == TransactionMode::Transactional), 0]);
     hash.update(session.role.as_deref().unwrap_or_default());
     for schema in &session.search_path {
         hash.update([0]);
         hash.update(schema);
+    }
+    if let Some(fingerprint) = desired.variables.fingerprint(&section.text) {
+        hash.update([0, 1]);
+        hash.update(fingerprint);
     }
     hexadecimal(&hash.finalize())
 }

@@ -18,3 +18,4 @@ pub mod reference;
 pub mod seed;
 pub mod sql;
 pub mod task;
+pub mod variables;

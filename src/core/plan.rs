@@ -8,6 +8,7 @@ mod rollback;
 mod squash;
 mod target;
 mod tasks;
+pub mod variables;
 mod words;
 
 use std::collections::{HashMap, HashSet};
@@ -145,6 +146,8 @@ pub struct Step {
     pub mode: TransactionMode,
     /// Checksum of the section that runs.
     pub checksum: String,
+    /// Names of the variables that it uses, as far as the source has it.
+    pub variables: Vec<String>,
 }
 
 /// A write to the history alone.
@@ -286,6 +289,7 @@ pub fn plan(dir: &MigrationDir, history: &History, desired: &Desired) -> Assessm
         }
     }
     rollback::plan(&ground, downs, &mut assessment);
+    variables::find(&ground, &mut assessment);
     find_missing(&ground, &mut assessment);
     judge::find_drift(&ground, &mut assessment);
     find_out_of_order(&ground, highest_position, &mut assessment);
@@ -411,8 +415,8 @@ fn find_mixed_single(ground: &Ground<'_>, assessment: &mut Assessment) {
 }
 
 impl Plan {
-    /// SHA-256 over the steps: version, direction, transactional, checksum of the section; the same for an object that
-    /// is made anew.
+    /// SHA-256 over the steps: version, direction, transactional, checksum of the section, names of its variables; the same
+    /// for an object that is made anew.
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.rests().swap_remove(0)
@@ -430,6 +434,9 @@ impl Plan {
             };
             let mut hash = Sha256::new();
             hash.update(format!("{}\0{direction}\0{mode}\0{}\0", step.version, step.checksum));
+            for name in &step.variables {
+                hash.update(format!("variable\0{name}\0"));
+            }
             hash.update(rests.last().map(ToString::to_string).unwrap_or_default());
             rests.push(Digest::from_bytes(hash.finalize().into()));
         }

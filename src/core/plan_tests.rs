@@ -84,7 +84,7 @@ fn row(dir: &MigrationDir, version: &str, state: State, outcome: RunOutcome) -> 
             id: version.parse().unwrap(),
             outcome,
             direction: Direction::Up,
-            inputs: Job::up(migration, None, &desired().session).inputs,
+            inputs: Job::up(migration, None, &desired()).inputs,
             attempts: 1,
             error: (outcome == RunOutcome::Failed)
                 .then(|| RunError { message: format!("{} failed", migration.file), ..RunError::default() }),
@@ -313,7 +313,11 @@ fn paths_and_roles_are_told_apart() {
         session(None, &["b", "a"]),
         session(None, &["ab"]),
     ];
-    let hashes: HashSet<String> = all.iter().map(|it| Job::up(migration, None, it).inputs).collect();
+    let inputs = |session: &SessionSettings| {
+        let desired = Desired { session: session.clone(), ..desired() };
+        Job::up(migration, None, &desired).inputs
+    };
+    let hashes: HashSet<String> = all.iter().map(inputs).collect();
     assert_eq!(hashes.len(), all.len());
 }
 

@@ -76,6 +76,43 @@ pub struct SecretKey {
     pub key: String,
 }
 
+/// One key of a ConfigMap.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ConfigMapKey {
+    /// The ConfigMap's name.
+    pub config_map: String,
+    /// The key.
+    pub key: String,
+}
+
+/// A variable, and where its value is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VariableRef {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: ValueRef,
+}
+
+impl VariableRef {
+    /// Whether its value is in a Secret.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        matches!(self.value, ValueRef::Secret(_))
+    }
+}
+
+/// Where a value is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ValueRef {
+    /// In the spec itself, for whoever may read that.
+    Given(String),
+    /// In a Secret.
+    Secret(SecretKey),
+    /// In a ConfigMap.
+    ConfigMap(ConfigMapKey),
+}
+
 /// Where migration files come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceRef {

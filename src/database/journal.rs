@@ -117,7 +117,7 @@ impl Journal<'_> {
     /// [`SqlError`].
     pub async fn open(&self, done: usize) -> Result<(), SqlError> {
         let mut statements = self.session.file_settings("");
-        let script = &self.job.section.script;
+        let script = &self.job.sent().script;
         let settings =
             script.statements.iter().take(done).filter(|statement| statement.session == SessionEffect::Setting);
         statements.extend(settings.map(|statement| self.text(statement).to_owned()));
@@ -130,7 +130,7 @@ impl Journal<'_> {
 
     /// Runs the statement of that index.
     pub async fn step(&self, index: usize) -> Step {
-        let statement = &self.job.section.script.statements[index];
+        let statement = &self.job.sent().script.statements[index];
         match &statement.kind {
             Kind::Alone(alone) => self.alone(index, statement, alone).await,
             Kind::Plain
@@ -145,7 +145,7 @@ impl Journal<'_> {
 
     /// Proves what the statement of an open intent did, and finishes it.
     pub async fn recover(&self, entry: &Entry) -> Step {
-        let statement = &self.job.section.script.statements[entry.index];
+        let statement = &self.job.sent().script.statements[entry.index];
         if entry.prefix != prefix_hash(&self.job.section, entry.index + 1) {
             return Step::Unproven(format!("{} was edited since", self.job.file));
         }
@@ -233,7 +233,7 @@ impl Journal<'_> {
         reached(Point::BeginAfter).await;
         if answer.is_ok() {
             reached(Point::StatementBefore).await;
-            answer = copy_in(self.client, text, &self.job.section.text[data]).await;
+            answer = copy_in(self.client, text, &self.job.sent().text[data]).await;
             reached(Point::StatementAfter).await;
         }
         if answer.is_ok() {
@@ -372,11 +372,11 @@ impl Journal<'_> {
     }
 
     fn text(&self, statement: &Statement) -> &str {
-        &self.job.section.text[statement.span.clone()]
+        &self.job.sent().text[statement.span.clone()]
     }
 
     fn chars_before(&self, byte: usize) -> usize {
-        self.job.section.text[..byte].chars().count()
+        self.job.sent().text[..byte].chars().count()
     }
 }
 

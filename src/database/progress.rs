@@ -73,11 +73,14 @@ fn progress_in(row: &Row) -> Option<Progress> {
 
 fn blocker_in(row: &Row) -> Blocker {
     let text = |column| row.get(column).filter(|text: &&str| !text.is_empty()).map(str::to_owned);
+    let application = text(2);
+    // A statement of Dunlin's may hold the values of another set's variables.
+    let is_ours = application.as_ref().is_some_and(|application| application.starts_with("dunlin/"));
     Blocker {
         pid: row.get(1).and_then(|pid| pid.parse().ok()),
-        application: text(2),
+        application,
         user: text(3),
-        query: text(4).filter(|query| !query.starts_with("<insufficient privilege>")),
+        query: text(4).filter(|query| !is_ours && !query.starts_with("<insufficient privilege>")),
         since: text(5),
     }
 }

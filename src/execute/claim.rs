@@ -15,6 +15,7 @@ use crate::{
         bundle::hexadecimal,
         decide::conflict,
         outcome::{Failure, Reason},
+        variables::Variables,
     },
     database::{
         connect::{self, Connection},
@@ -51,6 +52,8 @@ pub(super) struct Claim {
     pub token: String,
     /// The role that reads and writes the history.
     pub who: String,
+    /// The set's variables, whose secrets are taken out of what the server shows.
+    pub variables: Variables,
     /// The locks that are held.
     keys: Vec<i64>,
     fallen_back: AtomicBool,
@@ -132,8 +135,19 @@ pub(super) async fn take(session: Session, work: &Work<'_>) -> Result<Claim, Fai
         Shell::Operator => format!("MigrationSet {}", work.desired.owner),
         Shell::Hand => "dunlin by hand".to_owned(),
     };
-    let claim =
-        Claim { working, watching, backend, sql, tables, by, token, who, keys, fallen_back: AtomicBool::new(false) };
+    let claim = Claim {
+        working,
+        watching,
+        backend,
+        sql,
+        tables,
+        by,
+        token,
+        who,
+        variables: work.desired.variables.clone(),
+        keys,
+        fallen_back: AtomicBool::new(false),
+    };
     reached(Point::ClaimBefore).await;
     write_claim(&claim, work).await?;
     reached(Point::ClaimAfter).await;

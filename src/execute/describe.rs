@@ -3,7 +3,12 @@
 use std::fmt::Write as _;
 
 use crate::{
-    core::{history::RunError, job::Job, migration::Section, sql::position},
+    core::{
+        history::RunError,
+        job::Job,
+        migration::Section,
+        sql::{position, variables::uses},
+    },
     database::{
         apply::{Part, Refusal},
         error::{ServerError, SqlError},
@@ -14,19 +19,27 @@ use crate::{
 
 /// What the history and the status say of a refusal.
 pub(super) fn wrong(job: &Job<'_>, refusal: &Refusal) -> Wrong {
-    wrong_in(&job.file, &job.section, refusal)
+    described(&job.file, &job.section, Some(job), refusal)
 }
 
-/// The same of a section of any file.
+/// The same of a section of any file, which runs as it is written.
 pub(super) fn wrong_in(file: &str, section: &Section, refusal: &Refusal) -> Wrong {
+    described(file, section, None, refusal)
+}
+
+fn described(file: &str, section: &Section, job: Option<&Job<'_>>, refusal: &Refusal) -> Wrong {
+    let redact = |text: &str| job.map_or_else(|| text.to_owned(), |job| job.variables.redact(text).into());
+    let source_position = |sent| job.map_or(sent, |job| job.source_position(sent));
     match &refusal.error {
         SqlError::Lost { message } => {
-            Wrong { error: RunError { message: message.clone(), ..RunError::default() }, detail: None }
+            Wrong { error: RunError { message: redact(message), ..RunError::default() }, detail: None }
         }
         SqlError::Server(error) => {
             let (statement, position) = match refusal.part {
-                Part::Statement(index) => (Some(index), refusal.position.or_else(|| start_of(section, index))),
-                Part::Opening | Part::Deferred | Part::Closing => (None, refusal.position),
+                Part::Statement(index) => {
+                    (Some(index), refusal.position.map(source_position).or_else(|| start_of(section, index)))
+                }
+                Part::Opening | Part::Deferred | Part::Closing => (None, refusal.position.map(source_position)),
             };
             let place = position.map(|position| position::locate(&section.text, section.first_line, position));
             let mut message = match &place {
@@ -34,12 +47,15 @@ pub(super) fn wrong_in(file: &str, section: &Section, refusal: &Refusal) -> Wron
                 None => format!("{file}: "),
             };
             message.push_str(where_it_struck(refusal.part));
-            message.push_str(&words(error));
+            message.push_str(&redact(&words(error)));
             if let Some(position) = position {
                 message.push('\n');
                 message.push_str(&position::excerpt(&section.text, position));
             }
-            message.push_str(&asides(error));
+            message.push_str(&redact(&asides(error)));
+            if let Some(job) = job {
+                message.push_str(&left_alone(job, statement));
+            }
             Wrong {
                 error: RunError {
                     message,
@@ -48,7 +64,12 @@ pub(super) fn wrong_in(file: &str, section: &Section, refusal: &Refusal) -> Wron
                     line: place.as_ref().map(|place| place.line),
                     column: place.as_ref().map(|place| place.column),
                 },
-                detail: error.detail.clone(),
+                // Parts of a value are in it where the value was a text that the server has read.
+                detail: error
+                    .detail
+                    .clone()
+                    .filter(|_| job.is_none_or(|job| !job.variables.uses_secret(&section.text)))
+                    .map(|detail| redact(&detail)),
             }
         }
     }
@@ -80,6 +101,7 @@ pub(super) fn wrong_rows(file: &str, refusal: &RowsRefusal) -> Wrong {
 /// Something that the server didn't say, on a statement.
 pub(super) fn interrupted(job: &Job<'_>, index: usize, why: &str) -> Wrong {
     let section = &job.section;
+    let why = job.variables.redact(why);
     let position = start_of(section, index).unwrap_or_default();
     let place = position::locate(&section.text, section.first_line, position);
     Wrong {
@@ -100,6 +122,19 @@ pub(super) fn interrupted(job: &Job<'_>, index: usize, why: &str) -> Wrong {
         },
         detail: None,
     }
+}
+
+/// What looks like a variable, may be SQL of another meaning, and was sent as it is, since nobody declares it.
+fn left_alone(job: &Job<'_>, statement: Option<usize>) -> String {
+    let section = &job.section;
+    let Some(statement) = statement.and_then(|index| section.script.statements.get(index)) else {
+        return String::new();
+    };
+    let sql = &section.text[statement.span.clone()];
+    let alone = uses(sql).into_iter().find(|found| job.variables.get(found.name).is_none());
+    alone.map_or_else(String::new, |found| {
+        format!("\nHINT: {} was sent as it is: no variable {} is declared", &sql[found.range], found.name)
+    })
 }
 
 fn start_of(section: &Section, index: usize) -> Option<usize> {

@@ -5,12 +5,12 @@ use std::{borrow::Cow, collections::HashMap};
 use super::lost;
 use crate::{
     core::{
-        desired::SessionSettings,
+        desired::Desired,
         history::{History, Recorded},
         job::{self, Job},
         migration::{Direction, MigrationDir, Section},
         outcome::{Failure, Reason},
-        plan::Plan,
+        plan::{Plan, variables::substitute},
     },
     database::session::Row,
 };
@@ -26,7 +26,7 @@ pub(super) fn jobs<'a>(
     plan: &Plan,
     dir: &'a MigrationDir,
     history: &History,
-    session: &SessionSettings,
+    desired: &'a Desired,
     stored: &[Row],
 ) -> Result<Vec<Job<'a>>, Failure> {
     let known = history.by_version();
@@ -34,10 +34,10 @@ pub(super) fn jobs<'a>(
     let job = |step: &crate::core::plan::Step| {
         let row = known.get(&step.version).copied();
         match (step.direction, dir.get(&step.version), row) {
-            (Direction::Up, Some(migration), row) => Ok(Job::up(migration, row, session)),
+            (Direction::Up, Some(migration), row) => Ok(Job::up(migration, row, desired)),
             (Direction::Down, _, Some(row)) => {
                 let section = down(row, stored.get(row.version.as_str()).copied(), dir)?;
-                Ok(Job::down(row, section, history, session))
+                Ok(Job::down(row, section, history, desired))
             }
             (Direction::Up | Direction::Down, _, _) => {
                 let what = format!("{} is neither in the source nor in the history", step.version);
@@ -45,7 +45,8 @@ pub(super) fn jobs<'a>(
             }
         }
     };
-    plan.steps.iter().map(job).collect()
+    let with_values = |mut job: Job<'a>| substitute(&mut job, desired).map(|()| job);
+    plan.steps.iter().map(|step| job(step).and_then(with_values)).collect()
 }
 
 /// The way down that the history holds, read and held against its checksum.

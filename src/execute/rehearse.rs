@@ -98,7 +98,7 @@ pub async fn rehearse(
 /// What the steps send.
 async fn read_jobs<'a>(
     session: &Session,
-    desired: &Desired,
+    desired: &'a Desired,
     dir: &'a MigrationDir,
     history: &History,
     plan: &Plan,
@@ -113,7 +113,7 @@ async fn read_jobs<'a>(
             error.into_failure("reading the recorded ways down", &cure)
         })?
     };
-    jobs::jobs(plan, dir, history, &desired.session, &stored)
+    jobs::jobs(plan, dir, history, desired, &stored)
 }
 
 async fn run(
@@ -139,7 +139,7 @@ async fn run(
         }
         rehearsal.notes.extend(modes(job));
         let checks = !single || index + 1 == jobs.len();
-        match apply::rehearse(client, &job.section, sql, checks).await {
+        match apply::rehearse(client, job.sent(), sql, checks).await {
             Applied::Whole => rehearsal.passed.push((job.version.clone(), steps[index].direction)),
             Applied::CommittedSessionLost(error) => return Err(lost(&format!("rehearsing {}", job.file), &error)),
             Applied::Not(refusal) if refusal.error.ends_session() => {

@@ -64,7 +64,7 @@ pub(super) async fn amend(
     assessment: &Assessment,
 ) -> Result<(), Failure> {
     let writer = claim.writer(work, None, next_batch(history));
-    let session = &work.desired.session;
+    let desired = work.desired;
     let known = history.by_version();
     let mut sql = "BEGIN;".to_owned();
     for amendment in &assessment.amendments {
@@ -76,7 +76,7 @@ pub(super) async fn amend(
             }
             Amendment::Replace { version, replaced } => {
                 if let Some(migration) = work.dir.get(version) {
-                    let job = Job::up(migration, known.get(version).copied(), session);
+                    let job = Job::up(migration, known.get(version).copied(), desired);
                     sql.push_str(&writer.replace(&job, replaced));
                 }
             }
@@ -84,7 +84,7 @@ pub(super) async fn amend(
                 let replaced = known.get(version).map_or([].as_slice(), |row| &row.replaces);
                 sql.push_str(&writer.resolve(version, *run, *action, by, replaced));
                 if let (Action::AcceptChecksum, Some(migration)) = (action, work.dir.get(version)) {
-                    let job = Job::up(migration, known.get(version).copied(), session);
+                    let job = Job::up(migration, known.get(version).copied(), desired);
                     sql.push_str(&writer.accept_checksum(migration, &job));
                 }
             }
@@ -96,13 +96,13 @@ pub(super) async fn amend(
                     if part.is_none_or(|part| part.state != State::Replaced)
                         && let Some(migration) = work.dir.get(version)
                     {
-                        sql.push_str(&writer.restore_part(&Job::up(migration, part, session)));
+                        sql.push_str(&writer.restore_part(&Job::up(migration, part, desired)));
                     }
                 }
             }
             Amendment::Stamp { versions } => {
                 for migration in versions.iter().filter_map(|version| work.dir.get(version)) {
-                    let job = Job::up(migration, known.get(&migration.version).copied(), session);
+                    let job = Job::up(migration, known.get(&migration.version).copied(), desired);
                     sql.push_str(&writer.stamp(migration, &job));
                 }
                 let stamped = versions.iter().filter_map(|version| work.dir.get(version));
@@ -135,7 +135,7 @@ async fn read_jobs<'a>(
         let answer = session::query(claim.client(), &read::downs(&claim.tables, &downs)).await;
         answer.map_err(|error| claim.refused("reading the recorded ways down", error))?
     };
-    let mut jobs = jobs::jobs(&assessment.plan, work.dir, history, &work.desired.session, &stored)?;
+    let mut jobs = jobs::jobs(&assessment.plan, work.dir, history, work.desired, &stored)?;
     if let Some(plan) = assessment.approved {
         let rests = assessment.plan.rests();
         let last = jobs.len().saturating_sub(1);
@@ -228,7 +228,7 @@ impl Step<'_> {
             attempts += 1;
             let record = self.writer.record(self.job, row, attempts, Outcome::Succeeded);
             let client = self.claim.client();
-            let run = apply::apply(client, &self.job.section, &self.claim.sql, frame, &record, &begin);
+            let run = apply::apply(client, self.job.sent(), &self.claim.sql, frame, &record, &begin);
             let ended = supervise(self.claim, stop, running, self.look_every, true, run).await;
             let refusal = match ended.value {
                 Applied::Whole => return Ended::Through,
@@ -312,6 +312,12 @@ impl Step<'_> {
         };
         let done = entries.iter().take_while(|entry| entry.done).count();
         let open = entries.get(done).filter(|entry| !entry.done);
+        if let Some(entry) = open
+            && self.has_other_values(entry.index)
+        {
+            let why = "the values of its variables, the role or the search path may be others by now";
+            return self.interrupt(run, attempts, entry.index, why).await;
+        }
         if done > 0
             && let Some(recorded) = self.recorded
             && let Some(obstacle) = job::resume_obstacle(&self.job.file, self.job.mode, &self.job.section, recorded)
@@ -405,6 +411,15 @@ impl Step<'_> {
         }
     }
 
+    /// Whether a statement that was cut off may have been sent with other values than it would be now: what the catalog says
+    /// of these proves nothing of those.
+    fn has_other_values(&self, index: usize) -> bool {
+        let section = &self.job.section;
+        let statement = section.script.statements.get(index).map(|statement| &section.text[statement.span.clone()]);
+        statement.is_some_and(|statement| !self.job.variables.used(statement).is_empty())
+            && self.recorded.is_some_and(|row| row.run.inputs != self.job.inputs)
+    }
+
     /// The kind of a run that begins.
     fn kind(&self) -> &'static str {
         match self.job.direction {
@@ -477,7 +492,7 @@ impl Step<'_> {
         let mut wrong = describe::wrong(self.job, refusal);
         if let Some(left) = left {
             wrong.error.message.push_str("\nIt left something behind: ");
-            wrong.error.message.push_str(left);
+            wrong.error.message.push_str(&self.job.variables.redact(left));
         }
         let existing = RunRow::Existing(run);
         let sql = self.writer.record(self.job, existing, attempts, Outcome::Failed(&wrong));

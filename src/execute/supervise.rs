@@ -81,7 +81,10 @@ pub(super) async fn supervise<T>(
 async fn show(claim: &Claim, running: &watch::Sender<Option<Running>>) -> Vec<Blocker> {
     // The look explains: that it can't be had is no reason to stop, but one to forget what was seen before.
     let look = progress::look(&claim.watching.client, claim.backend.pid).await;
-    let Look { progress, blockers } = look.unwrap_or_default();
+    let Look { progress, mut blockers } = look.unwrap_or_default();
+    for blocker in &mut blockers {
+        claim.variables.redact_in(&mut blocker.query);
+    }
     running.send_if_modified(|running| match running {
         Some(running) if running.progress != progress || running.blocked_by != blockers => {
             running.progress = progress;

@@ -54,12 +54,20 @@ type Maps = Vec<(String, Option<ConfigMap>)>;
 async fn read_all(api: &Api<ConfigMap>, names: Vec<String>) -> Result<Maps, Failure> {
     stream::iter(names)
         .map(|name| async move {
-            let map = within_deadline(&format!("reading ConfigMap {name}"), api.get_opt(&name)).await?;
+            let map = get(api, &name).await?;
             Ok::<_, Failure>((name, map))
         })
         .buffer_unordered(AT_A_TIME)
         .try_collect()
         .await
+}
+
+/// Reads one ConfigMap by its name; None where there is none.
+///
+/// # Errors
+/// `WaitingForSource` when the API server doesn't answer or refuses.
+pub async fn get(api: &Api<ConfigMap>, name: &str) -> Result<Option<ConfigMap>, Failure> {
+    within_deadline(&format!("reading ConfigMap {name}"), api.get_opt(name)).await
 }
 
 async fn within_deadline<T>(what: &str, answer: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {

@@ -84,7 +84,7 @@ mod tests {
         folder
     }
 
-    /// P03: what isn't there is an error, and never "up to date".
+    /// P03, H08: what isn't there is an error, and never "up to date".
     #[test]
     fn a_folder_that_is_absent_or_empty_is_an_error() {
         let empty = folder(&[]);

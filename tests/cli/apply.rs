@@ -2,7 +2,7 @@
 
 use crate::project::{Project, line, table};
 
-/// M12, P06, H17: everything is applied, once, and what was done is said.
+/// M12, P06, H17, Q10, Q46, H09: everything is applied, once, and what was done is said.
 #[tokio::test]
 async fn everything_pending_is_applied_and_then_nothing() {
     let project = line(&["001", "002", "003"]).await;
@@ -101,7 +101,7 @@ async fn a_reset_wants_a_yes() {
     assert_eq!(project.tables().await, "");
 }
 
-/// M22, H16: byte for byte, on stdout alone, by a role that may only read; nothing of ours is made.
+/// M22, H16, Q61: byte for byte, on stdout alone, by a role that may only read; nothing of ours is made.
 #[tokio::test]
 async fn a_plan_is_the_sql_that_would_run_and_changes_nothing() {
     let text = "CREATE TABLE ü (a text DEFAULT 'line\n-- no comment\n\n');  -- why\n";

@@ -24,7 +24,7 @@ async fn the_commands_of_the_document_work_as_written() {
         }
     }
     assert!(ran > 15, "the document has lost its commands");
-    assert_eq!(project.tables().await, "posts tags users", "the document ends with these");
+    assert_eq!(project.tables().await, "posts region tags users", "the document ends with these");
     assert_eq!(project.ask("SELECT string_agg(name, ' ') FROM dunlin.set").await, "default");
 }
 
@@ -37,6 +37,7 @@ fn run(project: &Project, line: &str) {
         .current_dir(project.folder.path())
         .env("PATH", path)
         .env("DATABASE_URL", &project.url)
+        .env("READER_PASSWORD", "correct-horse")
         .env("DUNLIN_DATABASE_URL", &project.url)
         .output()
         .expect("there is a shell");

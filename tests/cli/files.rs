@@ -2,7 +2,7 @@
 
 use crate::project::{Project, line};
 
-/// M02: a second time changes nothing and is no success; no password is written anywhere.
+/// M02, Q07: a second time changes nothing and is no success; no password is written anywhere.
 #[tokio::test]
 async fn a_project_begins_once() {
     let project = Project::new().await;
@@ -17,7 +17,7 @@ async fn a_project_begins_once() {
     assert_eq!(std::fs::read_to_string(project.path("shop/dunlin.yaml")).expect("it is there"), "set: mine\n");
 }
 
-/// M10, H15: in the order in which they are made, also in the same millisecond; and what is made can be applied.
+/// M10, H15, H07: in the order in which they are made, also in the same millisecond; and what is made can be applied.
 #[tokio::test]
 async fn migrations_are_made_in_order() {
     let project = Project::new().await;
@@ -76,7 +76,7 @@ async fn heads_are_shown_and_merged() {
     project.dunlin(&["down"]).await.code(0).says(&["rolled back 004_join_them.sql"]);
 }
 
-/// M16, M17, M18, P10, Q53, Q54, H13, H18: the union of files and history, each in its state, and 1 where they differ.
+/// M16, M17, M18, P10, Q53, Q54, H13, H18, Q62: the union of files and history, each in its state, and 1 where they differ.
 #[tokio::test]
 async fn files_and_history_are_compared() {
     let project = line(&["001", "002", "003"]).await;

@@ -124,7 +124,7 @@ async fn a_check_is_of_files_first_and_then_of_the_database() {
     assert_eq!(project.dunlin(&["check", "-o", "json"]).await.code(3).json()["verify"], json!(null));
 }
 
-/// H24, H27: what is sound and could be better is a hint, which holds nothing up.
+/// P29, H24, H27: what is sound and could be better is a hint, which holds nothing up.
 #[tokio::test]
 async fn hints_are_given_and_hold_nothing_up() {
     let project = Project::with(&[

@@ -14,6 +14,7 @@ mod squash;
 #[path = "../support/mod.rs"]
 mod support;
 mod trial;
+mod variables;
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -68,6 +69,7 @@ fn version_prints_json_for_programs() {
     );
 }
 
+/// P33
 #[test]
 fn crd_prints_one_yaml_document_and_nothing_else() {
     let ran = dunlin(&["crd"]);

@@ -8,7 +8,7 @@ fn events(ran: &Ran) -> Vec<serde_json::Value> {
     ran.stderr.lines().map(parse).collect()
 }
 
-/// Q55, Q42, P16: what a database has already is recorded on a person's word, and nothing of it runs.
+/// Q55, Q42: what a database has already is recorded on a person's word, and nothing of it runs.
 #[tokio::test]
 async fn a_database_without_a_history_is_recorded_as_it_is() {
     let project = line(&["001", "002", "003"]).await;
@@ -39,7 +39,7 @@ async fn a_baseline_wants_a_yes_where_it_is_protected() {
     project.dunlin(&["stamp", "1", "--yes"]).await.code(0);
 }
 
-/// M36: who did what, when, for how long, and how it ended, failures and decisions among them; the newest last.
+/// M36, Q17, Q52: who did what, when, for how long, and how it ended, failures and decisions among them; the newest last.
 #[tokio::test]
 async fn the_history_tells_every_run() {
     let project = line(&["001"]).await;

@@ -38,7 +38,7 @@ async fn a_database_is_named_by_fields_and_environments() {
     project.dunlin_with(&["apply"], &[]).await.code(3).says(&["dunlin.yaml: database.password", "SECRET isn't set"]);
 }
 
-/// Q80: what needs no database needs none of its variables, in a commit hook as anywhere.
+/// Q80, Q18: what needs no database needs none of its variables, in a commit hook as anywhere.
 #[tokio::test]
 async fn files_are_worked_on_without_the_databases_variables() {
     let project = line(&["001"]).await;
@@ -52,7 +52,7 @@ async fn files_are_worked_on_without_the_databases_variables() {
     project.dunlin_with(&["lint", "--url", "postgres://joe@db/shop"], &[]).await.code(2).says(&["--url"]);
 }
 
-/// M38: a file of variables counts where it is asked for, behind the process's own; PG* fill what nobody says.
+/// M38, Q06: a file of variables counts where it is asked for, behind the process's own; PG* fill what nobody says.
 #[tokio::test]
 async fn variables_come_from_the_process_or_a_file() {
     let project = line(&["001"]).await;

@@ -64,7 +64,7 @@ async fn an_old_database_and_a_fresh_one_end_alike() {
     }
 }
 
-/// M30: without a range, it is what the database at hand hasn't applied.
+/// M30, Q59: without a range, it is what the database at hand hasn't applied.
 #[tokio::test]
 async fn what_is_pending_is_joined() {
     let project = line(&["001"]).await;

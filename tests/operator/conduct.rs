@@ -112,7 +112,7 @@ async fn an_edit_during_a_pause_is_applied_after_it() {
     let second = ("003_second.sql", "CREATE TABLE second (a int);\n");
     for (paused, reason, files) in [
         (json!({"suspend": true}), "Suspended", &[USERS, first][..]),
-        (json!({"variables": [{"name": "a", "value": "b"}]}), "InvalidSpec", &[USERS, first, second]),
+        (json!({"history": {"adopt": {"from": "Flyway"}}}), "InvalidSpec", &[USERS, first, second]),
     ] {
         shop.until("UpToDate").await;
         shop.apply(paused).await;
@@ -130,7 +130,7 @@ async fn an_edit_during_a_pause_is_applied_after_it() {
     shop.close().await;
 }
 
-/// Deletion takes effect as a pause does, leaves the data alone, and whoever comes next goes on from the history.
+/// Q68: deletion takes effect as a pause does, leaves the data alone, and whoever comes next goes on from the history.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_set_leaves_its_data_and_a_new_one_goes_on() {
     let shop = Shop::open().await;
@@ -355,7 +355,7 @@ async fn a_config_map_that_only_gets_a_label_leaves_the_set_ready() {
     shop.close().await;
 }
 
-/// No password stands in a status or an event, not even inside a URL, and no DETAIL, which may hold rows.
+/// Q84: no password stands in a status or an event, not even inside a URL, and no DETAIL, which may hold rows.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_appears_nowhere() {
     const PASSWORD: &str = "hunter2-is-secret";

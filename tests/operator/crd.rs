@@ -377,13 +377,7 @@ async fn everything_in_the_full_object_that_does_not_work_yet_is_named() {
     let paths: Vec<&str> = refused.problems.iter().map(|problem| problem.path.as_str()).collect();
     assert_eq!(
         paths,
-        [
-            "spec.history.adopt",
-            "spec.variables[0]",
-            "spec.hooks.preApply[0]",
-            "spec.hooks.preApply[1]",
-            "spec.hooks.preApply[2]",
-        ]
+        ["spec.history.adopt", "spec.hooks.preApply[0]", "spec.hooks.preApply[1]", "spec.hooks.preApply[2]",]
     );
 }
 
@@ -402,7 +396,7 @@ async fn an_unknown_field_is_refused_by_its_path() {
     assert!(!applied.status.success() && stderr.contains(r#"unknown field "spec.databse""#), "{stderr}");
 }
 
-/// Q19: where the history lives can't be changed once it is used.
+/// Q19, Q20: where the history lives can't be changed once it is used.
 #[tokio::test]
 async fn the_history_can_be_moved_until_something_is_applied_and_not_afterwards() {
     let namespace = fresh_namespace().await;

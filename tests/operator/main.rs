@@ -34,4 +34,5 @@ mod shop;
 mod specs;
 mod stopped;
 mod two;
+mod variables;
 mod waiting;

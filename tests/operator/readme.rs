@@ -9,7 +9,7 @@ use crate::support::{fresh_database, kubernetes, markdown::blocks};
 
 const README: &str = include_str!("../../README.md");
 
-/// M01, P01, P02: install lines and the quick start of our documents are run as they are written.
+/// M01, P01, P02, H01: install lines and the quick start of our documents are run as they are written.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_migration_set_of_the_readme_and_its_way_back_work_as_written() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -52,6 +52,7 @@ pages! {
     waiting_for_source_has_the_ways_out_of_its_page: "WaitingForSource",
 }
 
+/// Q43: each reason is a stable word, with a page that says what to do.
 #[test]
 fn every_reason_has_a_page_and_every_page_a_reason() {
     let mut pages: Vec<String> = std::fs::read_dir(folder())
@@ -80,6 +81,7 @@ fn every_page_begins_with_its_reason_and_has_the_sections_in_their_order() {
     }
 }
 
+/// H32, Q67: what a page says is run as it stands, a password by standard input among it.
 #[test]
 fn a_page_is_tried_out_if_it_says_how_to_try_it() {
     let says = |reason: &&String| Page::read(reason).sections().contains(&TRY_IT);

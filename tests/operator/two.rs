@@ -69,7 +69,7 @@ async fn many_marked_sets(shop: &Shop) -> Vec<String> {
     names
 }
 
-/// P19: two operators on the same sets do everything once between them; afterwards neither touches what the other wrote.
+/// M32, Q72: two operators on the same sets do everything once between them; afterwards neither touches what the other wrote.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_operators_apply_everything_once_and_then_keep_still() {
     let shop = Shop::closed().await;

@@ -297,7 +297,7 @@ async fn a_read_only_standby_is_waited_for() {
     shop.close().await;
 }
 
-/// Events have the conditions' reasons, and what stalls is a warning.
+/// Q25: events have the conditions' reasons, and what stalls is a warning.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_change_of_the_reason_is_an_event() {
     use k8s_openapi::api::events::v1::Event;

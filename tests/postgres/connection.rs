@@ -256,7 +256,7 @@ async fn pretend<F: Future<Output = ()> + Send + 'static>(answer: impl Fn(TcpStr
     port
 }
 
-/// Q30: nothing waits for ever.
+/// Nothing waits for ever.
 #[tokio::test]
 async fn a_server_that_never_answers_costs_its_time_and_no_more() {
     let silent = pretend(async |stream: TcpStream| {

@@ -1,4 +1,4 @@
-//! `spec.variables`, `spec.seeds` and `spec.hooks`. Variables and hooks are there in the schema, and refused until they work.
+//! `spec.variables`, `spec.seeds` and `spec.hooks`. Hooks are there in the schema, and refused until they work.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -12,10 +12,10 @@ use super::{database::LocalReference, rules};
     "give exactly one of value and valueFrom"
 ))]
 pub struct Variable {
-    /// The name, as files write it behind the colon.
+    /// The name, as files write it behind the colon. Upper and lower case differ.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"))]
     pub name: String,
-    /// The value itself.
+    /// The value itself, for whoever may read this object: a password belongs into a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub value: Option<String>,
@@ -31,10 +31,10 @@ pub struct Variable {
     "give exactly one of secretKeyRef and configMapKeyRef"
 ))]
 pub struct ValueSource {
-    /// A key of a Secret.
+    /// A key of a Secret, which is read by its name. Its value stays out of every status, event, log and message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_key_ref: Option<KeyReference>,
-    /// A key of a ConfigMap.
+    /// A key of a ConfigMap. A change of it is seen at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_key_ref: Option<KeyReference>,
 }

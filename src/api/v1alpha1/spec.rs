@@ -147,8 +147,9 @@ pub struct MigrationSetSpec {
     pub resolutions: Vec<ResolutionSpec>,
 
     /// Values for `:'name'` (as a literal) and `:"name"` (as an identifier) in migration files, in psql's own syntax,
-    /// quoted by the engine. Only names declared here are replaced. Doesn't work yet: a set that asks for it is
-    /// `InvalidSpec`.
+    /// quoted by the engine: a value is one literal or one name, whatever it holds. Only names declared here are replaced,
+    /// and nothing within strings, quoted names, `$$` bodies and comments. Checksums are of the text with the variables; a
+    /// migration that failed runs again when a variable changes that it uses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub variables: Vec<Variable>,

@@ -37,6 +37,12 @@ pub struct ProjectArgs {
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
 
+    /// The value of a variable, in place of that in `variables` of dunlin.yaml: `:'NAME'` in a file becomes a literal,
+    /// `:"NAME"` a name. Everybody on this machine sees it: a secret belongs into the environment, and `${NAME}` into
+    /// dunlin.yaml.
+    #[arg(long = "variable", short = 'v', value_name = "NAME=VALUE")]
+    pub variables: Vec<String>,
+
     /// Take --url or `DUNLIN_DATABASE_URL` although an environment is named.
     #[arg(long)]
     pub url_overrides: bool,

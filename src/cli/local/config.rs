@@ -22,7 +22,8 @@ pub struct ConfigArgs {
 /// What to do with the settings.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Print each setting as it counts, with the place that it comes from; a password is shown as `…`.
+    /// Print each setting as it counts, with the place that it comes from; a password is shown as `…`, and so is a variable
+    /// of files whose value comes from the environment.
     ///
     /// A flag wins over a variable of the process, which wins over one of --env-file, which wins over the file; within the
     /// file, an environment's own fields win over those of all. `PG…` variables count for what neither a URL nor a field
@@ -87,6 +88,10 @@ fn settings(project: &Project) -> Result<Vec<Setting>, LocalError> {
     if !desired.session.search_path.is_empty() {
         shown.push(setting("search_path", desired.session.search_path.join(", ").into()));
     }
+    shown.extend(settings.variables.iter().map(|(name, given)| {
+        let value = given.value.clone().filter(|_| !given.is_secret).unwrap_or_else(|| "…".to_owned());
+        Setting { name: format!("variables.{name}"), value: value.into(), from: given.place.clone() }
+    }));
     let said = settings.database.counted()?;
     shown.extend(said.into_iter().map(|said| Setting {
         name: format!("database.{}", said.name),

@@ -26,6 +26,11 @@ pub(super) fn interpolate(value: &mut Value, field: &str, environment: &Environm
     }
 }
 
+/// Whether a text has a `${VARIABLE}` in it.
+pub(super) fn refers(text: &str) -> bool {
+    text.match_indices("${").any(|(at, _)| !text[..at].ends_with('$'))
+}
+
 fn replaced(text: &str, environment: &Environment) -> Result<String, String> {
     let mut done = String::with_capacity(text.len());
     let mut rest = text;

@@ -17,6 +17,7 @@ use super::{
     error::LocalError,
     project::Project,
     status, talk,
+    variables::AllGiven,
     verify::Comparison,
 };
 use crate::{
@@ -31,7 +32,12 @@ use crate::{
         lint::{self, Hint},
         migration::{Migration, MigrationDir, TransactionMode},
         outcome::Reason,
-        sql::{Kind, SessionEffect, destructive::destructive},
+        sql::{
+            Kind, SessionEffect,
+            destructive::destructive,
+            position::{Location, locate_byte},
+            variables::uses,
+        },
     },
     source::dir,
 };
@@ -71,7 +77,8 @@ struct Remark {
     line: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     column: Option<u32>,
-    /// `InvalidSource` and the like; `Destructive` and `NeedsNoTransaction` of warnings, `Name` and `Unrelated` of hints.
+    /// `InvalidSource` and the like; `Destructive`, `NeedsNoTransaction`, `UndeclaredVariable` and `UnusedVariable` of
+    /// warnings, `Name` and `Unrelated` of hints.
     reason: String,
     message: String,
 }
@@ -98,7 +105,7 @@ impl Severity {
 pub(in crate::cli) fn lint(args: &LintArgs) -> Result<Exit, CliError> {
     let project = Project::open_files(&args.project)?;
     let named = named(&project.settings.migrations, &args.files)?;
-    let mut remarks = remarks(&project.settings.migrations)?;
+    let mut remarks = remarks(&project)?;
     remarks.retain(|remark| named.is_empty() || remark.file.as_ref().is_none_or(|file| named.contains(file)));
     match args.output {
         OutputFormat::Json => output::print_json(&as_json(&remarks))?,
@@ -111,7 +118,7 @@ pub(in crate::cli) fn lint(args: &LintArgs) -> Result<Exit, CliError> {
 pub(in crate::cli) async fn check(args: CheckArgs) -> Result<Exit, CliError> {
     let CheckArgs { output, project } = args;
     let project = Project::open(&project)?;
-    let remarks = remarks(&project.settings.migrations)?;
+    let remarks = remarks(&project)?;
     if !is_sound(&remarks) {
         match output {
             OutputFormat::Json => output::print_json(&json!({"lint": as_json(&remarks), "verify": null}))?,
@@ -152,7 +159,8 @@ fn named(folder: &Path, files: &[PathBuf]) -> Result<BTreeSet<String>, LocalErro
 }
 
 /// Everything that is to be said of a folder's files, errors first.
-fn remarks(folder: &Path) -> Result<Vec<Remark>, LocalError> {
+fn remarks(project: &Project) -> Result<Vec<Remark>, LocalError> {
+    let folder = &project.settings.migrations;
     let (files, problems) = dir::parts(folder)?;
     let unplaced = |reason: Reason, message: String| error(&SourceProblem { reason, place: None, message });
     let mut remarks: Vec<Remark> =
@@ -162,7 +170,10 @@ fn remarks(folder: &Path) -> Result<Vec<Remark>, LocalError> {
         // Whoever has named all of them wrong needn't be told that there are none.
         Ok(bundle) if bundle.files().is_empty() && !remarks.is_empty() => {}
         Ok(bundle) => match format::check(&bundle, Format::Auto) {
-            Ok(dir) => remarks.extend(warnings(&dir)),
+            Ok(dir) => {
+                remarks.extend(warnings(&dir));
+                remarks.extend(of_variables(&dir, &project.settings.variables));
+            }
             Err(found) => remarks.extend(found.iter().map(error)),
         },
     }
@@ -207,6 +218,41 @@ fn warning(place: Place, reason: &str, message: String) -> Remark {
         reason: reason.to_owned(),
         message,
     }
+}
+
+/// Variables that files use and the settings don't declare, and the other way round.
+fn of_variables(dir: &MigrationDir, given: &AllGiven) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    let mut used = BTreeSet::new();
+    for migration in dir.migrations() {
+        for section in [Some(&migration.up), migration.down.as_ref()].into_iter().flatten() {
+            for found in uses(&section.text) {
+                if given.contains_key(found.name) {
+                    used.insert(found.name.to_owned());
+                } else if !found.ambiguous {
+                    let written = &section.text[found.range.clone()];
+                    let message = format!(
+                        "{written} is a variable that nobody declares: add {} to variables of dunlin.yaml, and to \
+                         spec.variables where a MigrationSet applies it",
+                        found.name
+                    );
+                    let Location { line, column } = locate_byte(&section.text, section.first_line, found.range.start);
+                    let place = Place { file: migration.file.clone(), line, column };
+                    remarks.push(warning(place, "UndeclaredVariable", message));
+                }
+            }
+        }
+    }
+    let unused = given.iter().filter(|(name, _)| !used.contains(*name));
+    remarks.extend(unused.map(|(name, given)| Remark {
+        severity: Severity::Warning,
+        file: None,
+        line: None,
+        column: None,
+        reason: "UnusedVariable".to_owned(),
+        message: format!("{}: no file uses {name}: remove it, or write :'{name}' where it is meant", given.place),
+    }));
+    remarks
 }
 
 /// What the way up destroys; the way down is there to do so.

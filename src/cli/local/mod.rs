@@ -26,6 +26,7 @@ pub mod sql;
 pub mod squash;
 pub mod status;
 pub mod trial;
+mod variables;
 pub mod verify;
 
 use super::{CliError, exit::Exit, talk};

@@ -2,11 +2,22 @@
 
 mod objects;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
+use serde_json::{Value, json};
 
-use super::{args::FilesArgs, error::LocalError, project::Project, settings::DEFAULT, talk};
+use super::{
+    args::FilesArgs,
+    error::LocalError,
+    project::Project,
+    settings::DEFAULT,
+    talk,
+    variables::{AllGiven, Given},
+};
 use crate::{
     cli::{CliError, exit::Exit, output},
     core::{
@@ -30,6 +41,10 @@ pub struct PackArgs {
     /// The Secret that says how to reach the database, in the same namespace.
     #[arg(long, value_name = "SECRET")]
     pub secret: String,
+    /// Where the MigrationSet finds the value of a variable: a key of a Secret, in the same namespace. Those whose value
+    /// comes from the environment need it; the others are written as dunlin.yaml has them.
+    #[arg(long = "variable-from", value_name = "NAME=SECRET/KEY")]
+    pub variables_from: Vec<String>,
     /// How to write it.
     #[arg(long, short = 'o', value_name = "FORMAT", value_enum, default_value_t)]
     pub output: PackFormat,
@@ -57,11 +72,25 @@ const MARK: &str = "# Written by dunlin pack, which overwrites it. Apply it with
 
 /// Writes the objects.
 pub(in crate::cli) fn pack(args: &PackArgs) -> Result<Exit, CliError> {
-    let PackArgs { name, namespace, secret, output: PackFormat::Yaml, seeds: with_seeds, output_dir, project } = args;
+    let PackArgs {
+        name,
+        namespace,
+        secret,
+        variables_from,
+        output: PackFormat::Yaml,
+        seeds: with_seeds,
+        output_dir,
+        project,
+    } = args;
     let project = Project::open_files(project)?;
     let bundle = sound(&project.settings.migrations)?;
     let names = objects::Names { name, namespace, secret };
-    let mut objects = objects::objects(&bundle, names, &project.settings.spec)?;
+    let mut spec = project.settings.spec.clone();
+    let variables = variables(&project.settings.variables, variables_from)?;
+    if !variables.is_empty() {
+        spec["variables"] = variables.into();
+    }
+    let mut objects = objects::objects(&bundle, names, &spec)?;
     if *with_seeds {
         pack_seeds(&project, &mut objects, names)?;
     } else if project.settings.seeds.is_dir() {
@@ -100,6 +129,33 @@ fn pack_seeds(
     let environment = Some(settings.env.as_str()).filter(|env| *env != DEFAULT);
     seeds::of_folder(&settings.seeds, environment)?;
     objects::add_seeds(objects, &seeds::bundle_of_folder(&settings.seeds)?, environment, names)
+}
+
+/// The variables as `spec.variables` has them.
+fn variables(given: &AllGiven, from: &[String]) -> Result<Vec<Value>, LocalError> {
+    let mut references: BTreeMap<&str, Value> = BTreeMap::new();
+    for flag in from {
+        let parts = flag.split_once('=').and_then(|(name, rest)| Some((name, rest.split_once('/')?)));
+        let Some((name, (secret, key))) = parts.filter(|(name, _)| given.contains_key(*name)) else {
+            let why = "names no variable of dunlin.yaml, or no key: write it as NAME=SECRET/KEY";
+            return Err(LocalError::setting(format!("--variable-from {flag}"), why));
+        };
+        references.insert(name, json!({"secretKeyRef": {"name": secret, "key": key}}));
+    }
+    given
+        .iter()
+        .map(|(name, Given { value, is_secret, place })| match (references.remove(name.as_str()), value) {
+            (Some(reference), _) => Ok(json!({"name": name, "valueFrom": reference})),
+            (None, Some(value)) if !is_secret => Ok(json!({"name": name, "value": value})),
+            (None, _) => Err(LocalError::setting(
+                place.clone(),
+                format!(
+                    "comes from the environment, which a cluster hasn't: put the value into a Secret there, and say where with \
+                     --variable-from {name}=SECRET/KEY"
+                ),
+            )),
+        })
+        .collect()
 }
 
 /// The files of a folder, if the operator would take them.

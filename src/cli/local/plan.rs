@@ -1,7 +1,9 @@
 //! `dunlin plan`: the SQL that would run, byte for byte, and nothing else, on stdout. Reads only,
 //! unless it is asked to rehearse, which is rolled back.
+//!
+//! Variables have their values in it, but for those from the environment, which stay as the file writes them.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use clap::Args;
 use serde::Serialize;
@@ -68,6 +70,8 @@ struct PlannedStep<'a> {
     direction: &'static str,
     transactional: bool,
     sql: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    variables: &'a [String],
 }
 
 /// Prints what would run.
@@ -95,11 +99,12 @@ pub(super) async fn preview(mut project: Project, how: Preview) -> Result<Exit, 
     let Both { content, parameters, session, history } = project.read_both().await?;
     let assessment = plan::plan(&content.dir, &history, &project.desired);
     let steps = &assessment.plan.steps;
-    let sections: Vec<Option<&Section>> = steps.iter().map(|step| section(&content.dir, step)).collect();
+    let texts: Vec<Option<Cow<'_, str>>> =
+        steps.iter().map(|step| Some(text(&project, step, section(&content.dir, step)?))).collect();
     // What waits for a person's word may be rehearsed before: that is what the word can rest on.
     let hindered = assessment.findings.iter().any(|finding| finding.reason != Reason::ApprovalRequired);
     if output == OutputFormat::Text {
-        show(&project, steps, &sections)?;
+        show(&project, steps, &texts)?;
     }
     let rehearsed = match rehearsal {
         Some(_) if !hindered && !steps.is_empty() => {
@@ -111,7 +116,7 @@ pub(super) async fn preview(mut project: Project, how: Preview) -> Result<Exit, 
     if output == OutputFormat::Json {
         output::print_json(&Planned {
             digest: assessment.plan.digest().to_string(),
-            steps: steps.iter().zip(&sections).map(|(step, section)| planned(step, *section)).collect(),
+            steps: steps.iter().zip(&texts).map(|(step, text)| planned(step, text.as_deref())).collect(),
             rehearsal: rehearsed.as_ref().map(|rehearsal| rehearse::told(steps, rehearsal)),
         })?;
     }
@@ -130,14 +135,14 @@ pub(super) async fn preview(mut project: Project, how: Preview) -> Result<Exit, 
 }
 
 /// The steps on stderr, and their SQL on stdout.
-fn show(project: &Project, steps: &[Step], sections: &[Option<&Section>]) -> Result<(), CliError> {
+fn show(project: &Project, steps: &[Step], texts: &[Option<Cow<'_, str>>]) -> Result<(), CliError> {
     let set = &project.desired.history.set;
     for step in steps {
         let words = format!("{} {}_{}", step.direction.word(), step.version, step.name);
         Event::new("planned", words).set(set).of(&step.version, step.direction).say();
     }
-    output::print(&sections.iter().flatten().map(|section| section.text.as_str()).collect::<String>())?;
-    for step in steps.iter().zip(sections).filter(|(_, section)| section.is_none()).map(|(step, _)| step) {
+    output::print(&texts.iter().flatten().map(AsRef::as_ref).collect::<String>())?;
+    for step in steps.iter().zip(texts).filter(|(_, text)| text.is_none()).map(|(step, _)| step) {
         let words = format!(
             "{}_{}: its way down is the one that the history holds, which isn't what its file says now",
             step.version, step.name
@@ -157,12 +162,19 @@ fn section<'a>(dir: &'a MigrationDir, step: &Step) -> Option<&'a Section> {
     section.filter(|section| section.checksum.as_str() == step.checksum)
 }
 
-fn planned<'a>(step: &'a Step, section: Option<&'a Section>) -> PlannedStep<'a> {
+/// The text of a section with the values that may be shown. Why another can't be put in is a finding, which is said.
+fn text<'a>(project: &Project, step: &Step, section: &'a Section) -> Cow<'a, str> {
+    let shown = project.desired.variables.shown(section, step.mode);
+    shown.ok().flatten().map_or(Cow::Borrowed(section.text.as_str()), Cow::Owned)
+}
+
+fn planned<'a>(step: &'a Step, sql: Option<&'a str>) -> PlannedStep<'a> {
     PlannedStep {
         version: step.version.as_str(),
         name: &step.name,
         direction: step.direction.word(),
         transactional: step.mode == crate::core::migration::TransactionMode::Transactional,
-        sql: section.map(|section| section.text.as_str()),
+        sql,
+        variables: &step.variables,
     }
 }

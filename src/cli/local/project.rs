@@ -10,7 +10,7 @@ use super::{
     environment::Environment,
     error::LocalError,
     settings::Settings,
-    talk,
+    talk, variables,
 };
 use crate::{
     api::v1alpha1::{self, MigrationSet},
@@ -63,7 +63,8 @@ impl Project {
 
     fn open_for(files: &FilesArgs, database: Option<&ProjectArgs>) -> Result<Self, LocalError> {
         let settings = Settings::read(files, database, &Environment::read(files.env_file.as_deref())?)?;
-        let (desired, counted) = desired(&settings)?;
+        let (mut desired, counted) = desired(&settings)?;
+        desired.variables = variables::values(&settings.variables)?;
         Ok(Self { settings, desired, counted })
     }
 

@@ -16,6 +16,7 @@ use super::{
     environment::Environment,
     error::LocalError,
     interpolate::interpolate,
+    variables::{self, AllGiven, Written},
 };
 use crate::database::parameters::{ByHand, Said, VARIABLES};
 
@@ -43,6 +44,8 @@ pub struct Settings {
     pub certificates: BTreeMap<String, PathBuf>,
     /// Where settings were said, by their names; what isn't in it is the default.
     pub places: BTreeMap<String, String>,
+    /// The variables of files.
+    pub variables: AllGiven,
     /// Fields of the spec that the engine is given: `history`, `policy`, `approval`, and those of `database`.
     pub spec: Value,
 }
@@ -86,9 +89,13 @@ impl Settings {
                 fields.remove("database");
             }
         }
-        let root = fields(Value::Object(file), "", environment, &shown)?;
+        let mut file = Value::Object(file);
+        let root_variables = variables::take(&mut file, "", &shown)?;
+        let root = fields(file, "", environment, &shown)?;
         let named = args.env.as_deref().or_else(|| environment.get("DUNLIN_ENV"));
-        let (env, own) = choose(envs, named, environment, &shown)?;
+        let (env, own_variables, own) = choose(envs, named, environment, &shown)?;
+        let flags = database.map_or(&[][..], |args| &args.variables);
+        let variables = variables::all(root_variables, own_variables, flags, database.map(|_| environment), &shown)?;
         let own_place = if env == DEFAULT { "default".to_owned() } else { format!("envs.{env}") };
         let url = match database {
             Some(args) => url(args, environment, named.filter(|name| *name != DEFAULT))?,
@@ -122,7 +129,8 @@ impl Settings {
             "policy": merged(root.policy, own.policy),
             "approval": merged(root.approval, own.approval),
         });
-        Ok(Self { env, protected, migrations, seeds, database, certificates, places, spec: without_nulls(spec) })
+        let spec = without_nulls(spec);
+        Ok(Self { env, protected, migrations, seeds, database, certificates, places, variables, spec })
     }
 }
 
@@ -188,7 +196,7 @@ fn choose(
     named: Option<&str>,
     environment: &Environment,
     shown: &str,
-) -> Result<(String, Fields), LocalError> {
+) -> Result<(String, Written, Fields), LocalError> {
     let name = named.unwrap_or(DEFAULT);
     let known: Vec<String> = envs.keys().cloned().collect();
     let mut found = envs.into_iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
@@ -196,11 +204,12 @@ fn choose(
         (Some((first, _)), Some((second, _))) => {
             Err(at(shown, "envs", format!("{first} and {second} are one name, written in two ways: keep one")))
         }
-        (Some((name, value)), None) => {
-            let own = fields(value, &format!("envs.{name}"), environment, shown)?;
-            Ok((name, own))
+        (Some((name, mut value)), None) => {
+            let place = format!("envs.{name}");
+            let own_variables = variables::take(&mut value, &place, shown)?;
+            Ok((name, own_variables, fields(value, &place, environment, shown)?))
         }
-        (None, _) if name == DEFAULT => Ok((name.to_owned(), Fields::default())),
+        (None, _) if name == DEFAULT => Ok((name.to_owned(), Written::default(), Fields::default())),
         (None, _) => {
             let known = if known.is_empty() { "has none".to_owned() } else { format!("has {}", known.join(", ")) };
             Err(LocalError::setting(shown, format!("there is no environment {name}: envs {known}")))

@@ -192,7 +192,7 @@ fn slip_of(key: &str) -> Option<Key> {
 }
 
 /// Levenshtein's distance: how many letters to change, insert or remove.
-pub(super) fn distance(one: &str, other: &str) -> usize {
+pub(in crate::core) fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (at, letter) in one.chars().enumerate() {

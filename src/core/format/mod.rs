@@ -14,6 +14,7 @@ use std::collections::HashMap;
 
 pub(super) use file::line_alone;
 pub use file::without_directives;
+pub(super) use markers::distance;
 
 use file::{Draft, Reference};
 use problems::Problems;

@@ -289,7 +289,7 @@ fn a_file_that_is_no_migration_is_named_with_its_origin() {
     assert_eq!(lines.len(), 2);
 }
 
-/// P07, P23, H06: numbers order as numbers; the second file of a day behind the first.
+/// P07, P23, H06, H23: numbers order as numbers; the second file of a day behind the first.
 #[test]
 fn a_set_runs_in_the_order_of_its_versions() {
     let sql = "SELECT 1;";
@@ -310,6 +310,7 @@ fn a_version_in_two_files_is_refused_naming_both() {
     );
 }
 
+/// Q26
 #[test]
 fn versions_of_two_kinds_are_refused_naming_two_files() {
     let sql = "SELECT 1;";
@@ -344,7 +345,7 @@ fn dependencies_order_the_set() {
     assert_eq!(order_of(&squashed), ["9", "1"]);
 }
 
-/// P16: unknown ones and cycles are refused, each with its own reason.
+/// P16, Q28, Q47: unknown ones and cycles are refused, each with its own reason.
 #[test]
 fn unknown_dependencies_and_cycles_are_refused() {
     let sql = "SELECT 1;";

@@ -6,9 +6,10 @@ use super::{Amendment, Assessment, Consent, Finding, Ground, Plan, Step, words};
 use crate::core::{
     desired::{ApprovalRequired, Audience, Desired},
     history::OfferedPlan,
-    migration::{Direction, MigrationDir, TransactionMode},
+    migration::{Direction, Migration, MigrationDir, TransactionMode},
     outcome::Reason,
-    sql::destructive::destructive,
+    sql::destructive::{Destructive, destructive},
+    variables::Variables,
 };
 
 /// Steps of a plan that are written down in words.
@@ -63,7 +64,7 @@ fn why_asked(plan: &Plan, desired: &Desired, dir: &MigrationDir) -> Option<Strin
     if desired.approval.required == ApprovalRequired::Never {
         return None;
     }
-    let destroys = destructions(plan, dir);
+    let destroys = destructions(plan, dir, desired);
     match desired.approval.required {
         ApprovalRequired::Never => None,
         ApprovalRequired::Destructive if destroys.is_empty() => None,
@@ -75,11 +76,11 @@ fn why_asked(plan: &Plan, desired: &Desired, dir: &MigrationDir) -> Option<Strin
 }
 
 /// What a plan destroys, in words.
-fn destructions(plan: &Plan, dir: &MigrationDir) -> Vec<String> {
+fn destructions(plan: &Plan, dir: &MigrationDir, desired: &Desired) -> Vec<String> {
     let of_step = |step: &Step| match step.direction {
         Direction::Down => vec![format!("rolls back {}_{}", step.version, step.name)],
         Direction::Up => dir.get(&step.version).map_or_else(Vec::new, |migration| {
-            let found = destructive(&migration.up.text, &migration.up.script);
+            let found = destroyed(migration, &desired.variables);
             found
                 .iter()
                 .map(|found| format!("{}:{}: {}", migration.file, migration.up.first_line + found.line, found.what))
@@ -87,6 +88,25 @@ fn destructions(plan: &Plan, dir: &MigrationDir) -> Vec<String> {
         }),
     };
     plan.steps.iter().flat_map(of_step).collect()
+}
+
+/// What the way up of a migration destroys: as the file has it, and where only a value does it, the statement that has it.
+fn destroyed(migration: &Migration, variables: &Variables) -> Vec<Destructive> {
+    let Migration { up, mode, .. } = migration;
+    let mut found = destructive(&up.text, &up.script);
+    if let Ok(Some(sent)) = variables.substitute(up, *mode) {
+        for with_values in destructive(&sent.section.text, &sent.section.script) {
+            let Destructive { statement, .. } = with_values;
+            if found.iter().all(|known| known.statement != statement) {
+                let line = up.script.statements.get(statement).map_or(0, |statement| statement.line);
+                // In whose words it is said would be those of a value.
+                let what = "what a variable puts into this statement destroys something".to_owned();
+                found.push(Destructive { statement, line, what });
+            }
+        }
+        found.sort_by_key(|found| (found.statement, found.line));
+    }
+    found
 }
 
 fn in_short(step: &Step) -> String {
@@ -102,7 +122,9 @@ impl Plan {
                 TransactionMode::Transactional => "",
                 TransactionMode::NonTransactional => ", no-transaction",
             };
-            format!("{} ({}{mode})", in_short(step), step.checksum.get(..12).unwrap_or(&step.checksum))
+            let variables =
+                if step.variables.is_empty() { String::new() } else { format!("; with {}", step.variables.join(", ")) };
+            format!("{} ({}{mode}{variables})", in_short(step), step.checksum.get(..12).unwrap_or(&step.checksum))
         };
         let mut lines: Vec<String> = self.steps.iter().take(STEPS).map(line).collect();
         if self.steps.len() > STEPS {

@@ -381,16 +381,20 @@ fn each_rest_is_the_digest_of_the_plan_that_is_left() {
 
 #[test]
 fn up_and_down_are_two_plans() {
-    let step = |direction| Step {
+    let step = |direction, variables: &[&str]| Step {
         version: Version::parse("001").unwrap(),
         name: "t".into(),
         direction,
         mode: TransactionMode::Transactional,
         checksum: "c".into(),
+        variables: variables.iter().map(|name| (*name).to_owned()).collect(),
     };
-    let digest = |direction| Plan { steps: vec![step(direction)] }.digest();
+    let digest = |direction| Plan { steps: vec![step(direction, &[])] }.digest();
     assert_ne!(digest(Direction::Up), digest(Direction::Down));
     assert_eq!(digest(Direction::Up), digest(Direction::Up));
+    let using = |variables| Plan { steps: vec![step(Direction::Up, variables)] }.digest();
+    assert_ne!(using(&[]), using(&["a"]));
+    assert_ne!(using(&["a", "b"]), using(&["ab"]));
 }
 
 fn asking(required: ApprovalRequired, given: &[&str]) -> Desired {

@@ -71,8 +71,13 @@ fn judge_applied(ground: &Ground<'_>, migration: &Migration, row: &Recorded, ass
 }
 
 /// What a run that failed was to execute, as it would run now.
-fn section<'a>(ground: &Ground<'a>, row: &Recorded, file: Option<&'a Migration>) -> Option<Cow<'a, Section>> {
-    match row.run.direction {
+pub(super) fn section<'a>(
+    ground: &Ground<'a>,
+    row: &Recorded,
+    direction: Direction,
+    file: Option<&'a Migration>,
+) -> Option<Cow<'a, Section>> {
+    match direction {
         Direction::Up => file.map(|migration| Cow::Borrowed(&migration.up)),
         Direction::Down => match file.filter(|file| file.mode == row.mode).and_then(|file| file.down.as_ref()) {
             Some(down) => Some(Cow::Borrowed(down)),
@@ -99,7 +104,7 @@ fn judge_failed(
         Direction::Up => file.map_or(row.mode, |migration| migration.mode),
         Direction::Down => row.mode,
     };
-    let section = section(ground, row, file);
+    let section = section(ground, row, row.run.direction, file);
     let described = words::file(row);
     if let (Direction::Down, Some(down)) = (row.run.direction, file.and_then(|migration| migration.down.as_ref()))
         && row.down_checksum.as_ref() != Some(&down.checksum)
@@ -114,7 +119,7 @@ fn judge_failed(
             // It was rolled back whole: without its file there is nothing left of it, and where it isn't wanted, nothing
             // to be said.
             let Some(section) = section.filter(|_| wanted.wants(ground, row)) else { return held };
-            if row.run.inputs != job::inputs(row.run.direction, &section.checksum, mode, &desired.session)
+            if row.run.inputs != job::inputs(row.run.direction, &section, mode, desired)
                 || row.run.resolution == Some(Action::Retry)
             {
                 return held;

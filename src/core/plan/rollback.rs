@@ -36,6 +36,7 @@ pub(super) fn plan(ground: &Ground<'_>, mut downs: Vec<&Recorded>, assessment: &
         direction: Direction::Down,
         mode: row.mode,
         checksum: row.down_checksum.as_ref().map_or("", Checksum::as_str).to_owned(),
+        variables: Vec::new(),
     });
     assessment.plan.steps.splice(0..0, steps);
 }
@@ -190,13 +191,14 @@ fn find_one_way(ground: &Ground<'_>, downs: &[&Recorded], assessment: &mut Asses
 fn find_refused(ground: &Ground<'_>, row: &Recorded, assessment: &mut Assessment) {
     const OFFERED: &[Action] = &[Action::Retry, Action::MarkRolledBack];
     let desired = ground.desired;
-    let Some(checksum) = row.down_checksum.as_ref().filter(|_| row.mode == TransactionMode::Transactional) else {
+    if row.down_checksum.is_none() || row.mode != TransactionMode::Transactional {
         return;
-    };
+    }
     let last = ground.history.undoing.iter().filter(|(version, _)| *version == row.version).map(|(_, run)| run);
     let Some(run) = last.max_by_key(|run: &&Run| run.id) else { return };
-    if run.inputs != job::inputs(Direction::Down, checksum, row.mode, &desired.session)
-        || run.resolution == Some(Action::Retry)
+    // What is stored and can't be read is said where it is to run.
+    let Some(section) = judge::section(ground, row, Direction::Down, ground.dir.get(&row.version)) else { return };
+    if run.inputs != job::inputs(Direction::Down, &section, row.mode, desired) || run.resolution == Some(Action::Retry)
     {
         return;
     }

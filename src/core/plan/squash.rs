@@ -45,6 +45,7 @@ pub(super) fn pend(ground: &Ground<'_>, migration: &Migration, assessment: &mut 
         direction: Direction::Up,
         mode: migration.mode,
         checksum: migration.up.checksum.as_str().to_owned(),
+        variables: Vec::new(),
     });
 }
 

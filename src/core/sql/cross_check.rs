@@ -12,6 +12,7 @@ use super::{
     Problem, Script,
     lexer::{Backslashes, Lexer, TokenKind},
     position::{Counter, Location},
+    variables::masked,
 };
 
 /// The grammar descends once for each level of nesting; this is what its thread's stack holds many times over.
@@ -78,7 +79,7 @@ fn blanked(script: &Script, text: &str) -> String {
     for statement in &script.statements {
         let span = statement.span.clone();
         blank(at, span.start, &mut blanked);
-        without_variables(&text[span.clone()], &mut blanked);
+        blanked.extend_from_slice(masked(&text[span.clone()], Backslashes::Ordinary).as_bytes());
         at = span.end;
         // Every statement ends in a semicolon of its own; the byte behind it is that semicolon, or a blank.
         if at < text.len() && text.is_char_boundary(at + 1) {
@@ -88,20 +89,6 @@ fn blanked(script: &Script, text: &str) -> String {
     }
     blank(at, text.len(), &mut blanked);
     String::from_utf8(blanked).unwrap_or_default()
-}
-
-/// Appends a statement, its psql variables (`:'x'` and `:"x"`) as the literal and the name that they become.
-fn without_variables(sql: &str, blanked: &mut Vec<u8>) {
-    let start = blanked.len();
-    blanked.extend_from_slice(sql.as_bytes());
-    let is_colon = |at: Option<usize>| at.and_then(|at| sql.as_bytes().get(at)) == Some(&b':');
-    for token in Lexer::new(sql, Backslashes::Ordinary) {
-        let quoted = matches!(token.kind, TokenKind::String | TokenKind::QuotedIdentifier)
-            && matches!(sql.as_bytes()[token.start], b'\'' | b'"');
-        if quoted && is_colon(token.start.checked_sub(1)) && !is_colon(token.start.checked_sub(2)) {
-            blanked[start + token.start - 1] = b' ';
-        }
-    }
 }
 
 /// The first statement that nests deeper than the grammar can be trusted with, by a measure that only errs upwards.

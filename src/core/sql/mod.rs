@@ -23,6 +23,7 @@ pub mod split;
 mod split_tests;
 pub mod subjects;
 mod tokens;
+pub mod variables;
 
 use std::ops::Range;
 

@@ -8,6 +8,7 @@ use super::{
     classify::{StringsSetting, classify_with, standard_conforming_strings},
     position::{Counter, Location},
     scan::{Found, Next, scan},
+    variables::masked,
 };
 
 /// Something that is wrong with a section.
@@ -38,7 +39,7 @@ pub fn split(text: &str) -> Result<Script, Vec<Problem>> {
             Found::LineComment(_) => {}
             Found::Statement { span, copy_data, backslashes } => {
                 let Location { line, column } = counter.advance(span.start);
-                let (kind, session) = classify_with(&text[span.clone()], backslashes);
+                let (kind, session) = classify_with(&masked(&text[span.clone()], backslashes), backslashes);
                 script.standard_conforming_strings_off |= session == SessionEffect::Setting
                     && standard_conforming_strings(&text[span.clone()], backslashes) == Some(StringsSetting::Off);
                 script.statements.push(Statement { span, line, column, copy_data, kind, session });

@@ -39,7 +39,8 @@ pub fn queries(tables: &Tables) -> String {
          SELECT 'retrying', r.version, r.id, r.attempts, r.checksum, r.direction FROM {run} AS r \
          WHERE r.\"set\" = {name} AND r.outcome = 'retrying' AND r.kind NOT IN ('seed', 'hook'); \
          SELECT 'undoing', r.version, r.id, r.outcome, r.checksum, r.attempts, r.error, r.sqlstate, r.statement, r.error_line, \
-         r.error_column, r.resolution, {finished_at}, 0, NULL, r.direction FROM {run} AS r \
+         r.error_column, r.resolution, {finished_at}, 0, NULL, r.direction, \
+         CASE WHEN r.id = pg_catalog.max(r.id) OVER (PARTITION BY r.version) THEN m.down_sql END FROM {run} AS r \
          JOIN {migration} AS m ON m.\"set\" = r.\"set\" AND m.version = r.version \
          WHERE r.\"set\" = {name} AND r.direction = 'down' AND r.outcome = 'failed' AND r.id > m.run \
          AND m.state IN ('applied', 'stamped'); \
@@ -122,7 +123,7 @@ const LONGEST_VALUE: usize = 4 * 1024;
 
 fn parse(row: &Row, history: &mut History) -> Result<(), String> {
     let longest = |column: usize| match (row.get(0), column) {
-        (Some("migration"), 24) => LONGEST_SECTION,
+        (Some("migration"), 24) | (Some("undoing"), 16) => LONGEST_SECTION,
         (Some("migration"), 14 | 25 | 26) | (Some("undoing" | "task"), 6) | (Some("plan"), 5) => LONGEST_TEXT,
         _ => LONGEST_VALUE,
     };
@@ -143,6 +144,12 @@ fn parse(row: &Row, history: &mut History) -> Result<(), String> {
         }),
         Some("undoing") => {
             let version = Version::parse(row.get(1).unwrap_or_default())?;
+            // The last run's row has the text that it ran, for the variables that it uses.
+            if let Some(down_sql) = text(16)
+                && let Some(recorded) = history.migrations.iter_mut().find(|recorded| recorded.version == version)
+            {
+                recorded.down_sql = Some(down_sql);
+            }
             history.undoing.push((version, run(row, 2)?));
         }
         Some("task") => history.tasks.push(task(row)?),

@@ -13,7 +13,7 @@ use crate::{
 const MET: &str = "migrationset.dunlin.dev/shop condition met\n";
 const OTHER: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
-/// P05, Q76: it is safe to gate a deployment.
+/// P05, Q76, Q75: it is safe to gate a deployment.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wait_ends_when_the_set_is_ready() {
     let mut shop = Shop::closed().await;

@@ -138,7 +138,7 @@ async fn another_spelling_of_a_version_goes_back_as_the_same() {
     assert_eq!(fixture.states().await, "1 rolled_back, 2 rolled_back, 3 rolled_back");
 }
 
-/// Q50, Q51, P09: a target on one branch is that and what it needs; back go dependents first.
+/// Q50, Q51, P09, P08: a target on one branch is that and what it needs; back go dependents first.
 #[tokio::test]
 async fn a_branch_is_reached_without_the_others() {
     let mut fixture = fixture().await;
@@ -244,7 +244,7 @@ async fn what_was_rolled_back_is_applied_again_as_its_file_is_now() {
     assert_eq!(fixture.went().await, "-002, edited -003");
 }
 
-/// M14: before the first statement, everything without a way down is named.
+/// M14, H19: before the first statement, everything without a way down is named.
 #[tokio::test]
 async fn what_has_no_way_down_is_named_before_anything_runs() {
     let mut fixture = fixture().await;
@@ -290,7 +290,7 @@ async fn a_blank_way_down_is_none_and_a_comment_is_one() {
     assert_eq!(fixture.states().await, "001 rolled_back");
 }
 
-/// H06: ways down and ways up in one transaction stand and fall together.
+/// M34: ways down and ways up in one transaction stand and fall together.
 #[tokio::test]
 async fn a_plan_of_both_ways_in_one_transaction_is_one() {
     let mut fixture = fixture().await;

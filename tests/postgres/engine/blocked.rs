@@ -13,7 +13,7 @@ use crate::support::eventually;
 
 const ONE: (&str, &str) = ("001_one.sql", "CREATE TABLE one (a int);\n");
 
-/// M32, Q72
+/// M32, Q72, Q73
 #[tokio::test]
 async fn a_held_lock_is_waited_for_and_its_holder_is_named() {
     let fixture = Fixture::new().await;

@@ -81,7 +81,7 @@ async fn no_amendment_is_written_under_a_lost_claim() {
     assert_eq!(fixture.ask("SELECT count(*) FROM dunlin.run").await, "1");
 }
 
-/// M22: the answer to COMMIT is lost; the history says that it was done, and it isn't done again.
+/// M34, Q70: the answer to COMMIT is lost; the history says that it was done, and it isn't done again.
 #[tokio::test]
 async fn a_lost_answer_to_commit_is_settled_by_the_history() {
     for file in [
@@ -269,7 +269,7 @@ async fn every_right_that_lacks_is_named() {
     assert!(cure(&poor).await.ends_with(&format!("ON ALL TABLES IN SCHEMA \"dunlin\" TO \"{role}\"")));
 }
 
-/// Tables of the same names that somebody else made are named, not tried again and again.
+/// Q49: tables of the same names that somebody else made are named, not tried again and again.
 #[tokio::test]
 async fn foreign_tables_in_the_historys_schema_are_left_alone() {
     for table in [

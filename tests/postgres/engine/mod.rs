@@ -26,6 +26,7 @@ mod squash;
 mod timeouts;
 mod transactional;
 mod undone;
+mod variables;
 mod volume;
 mod ways;
 mod ways_out;

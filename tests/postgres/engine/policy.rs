@@ -11,7 +11,7 @@ const ONE: (&str, &str) = ("001_one.sql", "CREATE TABLE one (a int);\n");
 const TWO: (&str, &str) = ("002_two.sql", "CREATE TABLE two (a int);\n");
 const THREE: (&str, &str) = ("003_three.sql", "CREATE TABLE three (a int);\n");
 
-/// M18, M35, P17, Q74
+/// M18, M35, P17, Q74, H26
 #[tokio::test]
 async fn an_edited_migration_stalls_the_set_until_it_is_accepted() {
     let mut fixture = Fixture::new().await;
@@ -93,7 +93,7 @@ async fn a_squashed_migration_is_recorded_where_its_parts_ran_and_runs_where_the
     assert!(ran.finding().message.contains("002, 003"), "{}", ran.finding().message);
 }
 
-/// M36
+/// M36, H02
 #[tokio::test]
 async fn the_history_says_who_and_from_what() {
     let fixture = Fixture::new().await;

@@ -34,6 +34,7 @@ fn is_lost(end: End, what: &str) {
     assert_eq!(failure.reason, Reason::Retrying, "{what}: {}", failure.message);
 }
 
+/// H30
 #[tokio::test]
 async fn nothing_of_a_transactional_file_is_left() {
     let many = "INSERT INTO one VALUES (1);\n".repeat(5_001);

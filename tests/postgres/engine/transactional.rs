@@ -10,7 +10,7 @@ use super::fixture::Fixture;
 const USERS: (&str, &str) = ("001_users.sql", "CREATE TABLE users (id bigint PRIMARY KEY, name text);\n");
 const SEED: (&str, &str) = ("002_seed.sql", "INSERT INTO users VALUES (1, 'Ada'), (2, 'Grace');\n");
 
-/// M12, M34, P06, P21
+/// M12, M34, P06, P21, Q15
 #[tokio::test]
 async fn pending_migrations_run_in_order_and_only_once() {
     let fixture = Fixture::new().await;

@@ -36,7 +36,7 @@ async fn failed() -> (Fixture, i64) {
     (fixture, run)
 }
 
-/// The way down and its row are one: the migration is still applied, and nothing is tried again unasked.
+/// Q48: the way down and its row are one: the migration is still applied, and nothing is tried again unasked.
 #[tokio::test]
 async fn a_way_down_that_fails_leaves_everything_as_it_was() {
     let (fixture, run) = failed().await;

@@ -8,6 +8,7 @@ mod references;
 mod resolutions;
 #[cfg(test)]
 mod tests;
+mod variables;
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +20,8 @@ use super::{
 };
 use crate::core::{
     desired::{Audience, Desired, OnMissing, Owner, SessionSettings},
-    reference::{DatabaseRef, SeedsRef, SourceRef},
+    reference::{DatabaseRef, SeedsRef, SourceRef, ValueRef, VariableRef},
+    variables::Variables,
 };
 use problems::Problems;
 pub use problems::{InvalidSpec, Problem};
@@ -44,6 +46,8 @@ pub struct Parsed {
     pub source: SourceRef,
     /// Where the seeds are, if any are asked for.
     pub seeds: Option<SeedsRef>,
+    /// The variables, and where their values are.
+    pub variables: Vec<VariableRef>,
 }
 
 /// Reads what the engine is to do out of a MigrationSet.
@@ -102,10 +106,8 @@ pub fn parse(set: &MigrationSet) -> Result<Parsed, InvalidSpec> {
     let approval = policy::read_approval(approval, set, &mut problems);
     let (mut resolutions, task_resolutions) = resolutions::read_resolutions(set, resolutions, &mut problems);
     resolutions.extend(resolutions::read_annotation(set, &mut problems));
-    for index in 0..variables.len() {
-        problems.add(format!("spec.variables[{index}]"), "variables are not supported yet: remove it");
-    }
     let seeds = seeds.as_ref().map(|seeds| references::read_seeds(seeds, source.as_ref(), &mut problems));
+    let variables = variables::read_variables(variables, &mut problems);
     if let Some(hooks) = hooks {
         policy::refuse_hooks(hooks, &mut problems);
     }
@@ -138,11 +140,13 @@ pub fn parse(set: &MigrationSet) -> Result<Parsed, InvalidSpec> {
                 task_resolutions,
                 // They are read with the content.
                 seeds: Arc::default(),
+                variables: Variables::default(),
                 interval,
             },
             database,
             source,
             seeds,
+            variables,
         }),
         _ => Err(InvalidSpec { problems: problems.0 }),
     }
@@ -166,5 +170,21 @@ impl MigrationSet {
     #[must_use]
     pub fn database_ref(&self) -> DatabaseRef {
         references::read_database(&self.spec.database).0
+    }
+
+    /// Where the values of its variables are, whatever else is wrong with the spec.
+    #[must_use]
+    pub fn variable_refs(&self) -> Vec<VariableRef> {
+        variables::read_variables(&self.spec.variables, &mut Problems::default())
+    }
+
+    /// The ConfigMaps that hold values of its variables.
+    #[must_use]
+    pub fn variable_config_maps(&self) -> Vec<String> {
+        let names = self.variable_refs().into_iter().filter_map(|variable| match variable.value {
+            ValueRef::ConfigMap(reference) => Some(reference.config_map),
+            ValueRef::Given(_) | ValueRef::Secret(_) => None,
+        });
+        names.collect()
     }
 }

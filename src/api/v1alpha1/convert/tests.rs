@@ -14,7 +14,7 @@ use crate::core::{
     format::Format,
     migration::Version,
     outcome::{Failure, Reason},
-    reference::{LabelSelector, Requirement, SecretKey, SecretKeys, TlsMode, TlsRef},
+    reference::{ConfigMapKey, LabelSelector, Requirement, SecretKey, SecretKeys, TlsMode, TlsRef},
 };
 
 fn set(spec: &Value) -> MigrationSet {
@@ -76,11 +76,13 @@ fn the_least_that_a_set_says_comes_to_the_defaults() {
             resolutions: Vec::new(),
             task_resolutions: Vec::new(),
             seeds: std::sync::Arc::default(),
+            variables: Variables::default(),
             interval: Duration::from_mins(10),
         },
         database: DatabaseRef { secret: "db".into(), keys: SecretKeys::default(), tls: TlsRef::default() },
         source: SourceRef::ConfigMaps(vec!["files".into()]),
         seeds: None,
+        variables: Vec::new(),
     };
     assert_eq!(parsed, expected);
     let owner = Owner { namespace: "shop".into(), name: "till".into() };
@@ -106,8 +108,9 @@ fn everything_that_works_arrives() {
         },
         "interval": "1m",
     });
-    let Parsed { desired, database, source, seeds } = parse(&set(&spec)).expect("all of it works");
+    let Parsed { desired, database, source, seeds, variables } = parse(&set(&spec)).expect("all of it works");
     assert_eq!(seeds, None);
+    assert_eq!(variables, []);
     assert!(desired.suspend);
     assert_eq!(desired.format, Format::Metapg);
     assert_eq!(
@@ -184,6 +187,39 @@ fn a_direct_secret_takes_the_place_of_the_other_with_its_own_keys() {
     );
 }
 
+/// M09: each variable has a value, or says where it is found, and a name of its own.
+#[test]
+fn variables_say_where_their_values_are() {
+    let key = json!({"name": "x", "key": "y"});
+    let parsed = parse(&set(&json!({"variables": [
+        {"name": "a", "value": "1"},
+        {"name": "b", "valueFrom": {"secretKeyRef": key}},
+        {"name": "c", "valueFrom": {"configMapKeyRef": key}},
+    ]})))
+    .expect("nothing is wrong with it");
+    let values: Vec<ValueRef> = parsed.variables.into_iter().map(|variable| variable.value).collect();
+    let expected = [
+        ValueRef::Given("1".into()),
+        ValueRef::Secret(SecretKey { secret: "x".into(), key: "y".into() }),
+        ValueRef::ConfigMap(ConfigMapKey { config_map: "x".into(), key: "y".into() }),
+    ];
+    assert_eq!(values, expected);
+    for (variables, path) in [
+        (json!([{"name": "a", "value": "1"}, {"name": "a", "value": "2"}]), "spec.variables[1].name"),
+        (json!([{"name": "a", "value": "1\u{0}"}]), "spec.variables[0].value"),
+        (json!([{"name": "a"}]), "spec.variables[0]"),
+        (json!([{"name": "a", "value": "", "valueFrom": {"secretKeyRef": key}}]), "spec.variables[0]"),
+        (json!([{"name": "a", "valueFrom": {}}]), "spec.variables[0].valueFrom"),
+        (
+            json!([{"name": "a", "valueFrom": {"secretKeyRef": key, "configMapKeyRef": key}}]),
+            "spec.variables[0].valueFrom",
+        ),
+    ] {
+        let problems = problems(&json!({"variables": variables}));
+        assert!(problems.len() == 1 && problems[0].starts_with(path), "{problems:?}");
+    }
+}
+
 #[test]
 fn what_is_not_supported_yet_is_refused_by_its_field_and_never_ignored() {
     let table = [
@@ -192,7 +228,6 @@ fn what_is_not_supported_yet_is_refused_by_its_field_and_never_ignored() {
         (json!({"history": {"adopt": {"from": "Flyway"}}}), "spec.history.adopt"),
         (json!({"policy": {"onSchemaDrift": "Block"}}), "spec.policy.onSchemaDrift"),
         (json!({"policy": {"schemaDriftIgnore": ["table public.x"]}}), "spec.policy.schemaDriftIgnore"),
-        (json!({"variables": [{"name": "tenant", "value": "x"}]}), "spec.variables[0]"),
         (json!({"hooks": {"preApply": [{"sql": "SELECT 1"}]}}), "spec.hooks.preApply[0]"),
         (json!({"hooks": {"postApply": [{"sql": "SELECT 1"}]}}), "spec.hooks.postApply[0]"),
         (json!({"hooks": {"preRollback": [{"sql": "SELECT 1"}]}}), "spec.hooks.preRollback[0]"),
