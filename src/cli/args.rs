@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use super::local::{
-    apply, baseline, config, files, history, lint, pack, plan, resolve, rollback, show, sql, squash, status,
+    apply, baseline, config, files, history, lint, pack, plan, resolve, rollback, show, sql, squash, status, wait,
 };
 use super::output::OutputFormat;
 use crate::api::v1alpha1::parse_duration;
@@ -62,6 +62,8 @@ pub enum Command {
     Plan(plan::PlanArgs),
     /// Compare what was applied with the files; 1 where they differ.
     Verify(status::ReadArgs),
+    /// Wait until the database holds what the folder says: for an init container, while somebody else applies it.
+    Wait(wait::WaitArgs),
     /// Print the ends of the branches that the files' `-- depends:` make.
     Heads(files::HeadsArgs),
     /// Write a migration that joins all heads.

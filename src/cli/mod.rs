@@ -22,7 +22,7 @@ use args::{Cli, Command, Program};
 use exit::Exit;
 use local::{
     apply, baseline, block_on, config, files, history, lint, pack, plan, resolve, rollback, show, sql, squash, status,
-    verify,
+    verify, wait,
 };
 
 use crate::telemetry::Logger;
@@ -116,6 +116,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Current(args) => block_on(status::current(args)),
         Command::Plan(args) => block_on(plan::plan(args)),
         Command::Verify(args) => block_on(verify::verify(args)),
+        Command::Wait(args) => block_on(wait::wait(args)),
         Command::Heads(args) => files::heads(&args),
         Command::Merge(args) => files::merge(&args),
         Command::Resolve(args) => block_on(resolve::resolve(args)),

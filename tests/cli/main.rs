@@ -12,6 +12,7 @@ mod settings;
 mod squash;
 #[path = "../support/mod.rs"]
 mod support;
+mod wait;
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};

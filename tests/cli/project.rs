@@ -65,7 +65,12 @@ impl Project {
 
     /// `dunlin` at work in the folder, for whoever stops it.
     pub fn begin(&self, arguments: &[&str]) -> Begun {
-        let mut command = command(self.folder.path(), arguments, &[("DUNLIN_DATABASE_URL", &self.url)]);
+        self.begin_with(arguments, &[("DUNLIN_DATABASE_URL", &self.url)])
+    }
+
+    /// The same, with that environment alone.
+    pub fn begin_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Begun {
+        let mut command = command(self.folder.path(), arguments, environment);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Begun(command.spawn().expect("the program runs"))
     }
@@ -107,8 +112,32 @@ pub struct Begun(Child);
 impl Begun {
     /// Sends it a signal, as `INT`, and waits for its end.
     pub async fn end_by(self, signal: &str) -> Ran {
+        self.signal(signal);
+        self.end().await
+    }
+
+    /// The first line that it says on stderr, which its end leaves out.
+    pub async fn says_first(mut self) -> (String, Self) {
+        let first = tokio::task::spawn_blocking(move || {
+            let stderr = self.0.stderr.as_mut().expect("it was asked for");
+            let mut line = Vec::new();
+            let mut byte = [0];
+            // By the byte, so that the rest stays where its end is read from.
+            while std::io::Read::read(stderr, &mut byte).expect("it can be read") == 1 && byte != *b"\n" {
+                line.extend(byte);
+            }
+            (String::from_utf8(line).expect("it says text"), self)
+        });
+        first.await.expect("it is waited for")
+    }
+
+    fn signal(&self, signal: &str) {
         let killed = Command::new("kill").args([&format!("-{signal}"), &self.0.id().to_string()]).status();
         assert!(killed.is_ok_and(|status| status.success()));
+    }
+
+    /// Waits for its end.
+    pub async fn end(self) -> Ran {
         let output = tokio::task::spawn_blocking(move || self.0.wait_with_output()).await.expect("it is waited for");
         ran(output.expect("it ends"))
     }

@@ -78,6 +78,16 @@ pub enum LocalError {
         /// What to do.
         instead: &'static str,
     },
+    /// What was waited for didn't come in time.
+    #[error("the database doesn't hold {what} within {seconds} s; at last: {at_last}")]
+    TimedOut {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        seconds: f64,
+        /// How it stood.
+        at_last: String,
+    },
     /// It isn't possible as things are.
     #[error("{0}")]
     Impossible(String),
@@ -142,6 +152,7 @@ impl LocalError {
             Self::Migration(about) => about.failure.reason.into(),
             Self::Write { .. } => Exit::Error,
             Self::Exists { .. } | Self::Impossible(_) => Exit::Blocked,
+            Self::TimedOut { .. } => Exit::Busy,
             Self::NotConfirmed(_) => Exit::Refused,
         }
     }

@@ -25,6 +25,7 @@ pub mod sql;
 pub mod squash;
 pub mod status;
 pub mod verify;
+pub mod wait;
 
 use super::{CliError, exit::Exit, talk};
 
