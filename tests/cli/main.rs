@@ -186,6 +186,7 @@ fn the_plugin_has_the_verbs_of_the_cluster_and_those_alone() {
         "wait",
         "check",
         "report",
+        "logs",
         "version",
     ];
     assert_eq!(verbs, expected);

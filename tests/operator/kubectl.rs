@@ -2,6 +2,8 @@
 //! its exit code.
 
 mod decide;
+mod kubelet;
+mod logs;
 mod plugin;
 mod read;
 mod rights;

@@ -11,6 +11,7 @@ mod confirm;
 mod error;
 mod follow;
 mod history;
+mod logs;
 pub mod output;
 mod plan;
 mod reconcile;
@@ -72,6 +73,7 @@ async fn dispatch(command: &ClusterCommand, access: &AccessArgs) -> Result<Exit,
         ClusterCommand::Wait(args) => wait::run(&cluster, args).await?,
         ClusterCommand::Check(args) => return check::run(&cluster, args).await,
         ClusterCommand::Report(args) => report::run(&cluster, args).await?,
+        ClusterCommand::Logs(args) => logs::run(&cluster, args).await?,
         ClusterCommand::Version(_) => {}
     }
     Ok(Exit::Done)
