@@ -187,6 +187,7 @@ fn the_plugin_has_the_verbs_of_the_cluster_and_those_alone() {
         "check",
         "report",
         "logs",
+        "completion",
         "version",
     ];
     assert_eq!(verbs, expected);

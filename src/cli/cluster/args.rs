@@ -61,6 +61,11 @@ pub enum ClusterCommand {
     Report(NameArgs),
     /// Print the operator's log lines about a MigrationSet, or about all of the namespace.
     Logs(LogsArgs),
+    /// Print kubectl_complete-dunlin, by which kubectl completes command lines of these verbs.
+    Completion(CompletionArgs),
+    /// Print what may stand in the place of the last word.
+    #[command(name = "__complete", hide = true)]
+    Complete(CompleteArgs),
     /// Print the version of this program and of the API that it speaks.
     Version(VersionArgs),
 }
@@ -250,6 +255,29 @@ pub struct LogsArgs {
     /// The namespace in which the operator runs. Without it, it is looked for in all.
     #[arg(long, value_name = "NAMESPACE")]
     pub operator_namespace: Option<String>,
+}
+
+/// Settings of `completion`.
+#[derive(Debug, Args)]
+pub struct CompletionArgs {
+    /// For whom.
+    #[arg(value_name = "FOR", value_enum)]
+    pub completed: Completed,
+}
+
+/// Who completes command lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Completed {
+    /// kubectl, in whatever shell: put it into a folder of PATH as kubectl_complete-dunlin, and make it executable.
+    Kubectl,
+}
+
+/// Settings of `__complete`.
+#[derive(Debug, Args)]
+pub struct CompleteArgs {
+    /// The words behind `kubectl dunlin`, the last of them as far as it is typed.
+    #[arg(last = true)]
+    pub words: Vec<String>,
 }
 
 /// Reads a name as a person writes it, or as kubectl prints it (`migrationset.dunlin.dev/shop`).

@@ -7,6 +7,7 @@ mod access;
 mod approve;
 pub mod args;
 mod check;
+mod completion;
 mod confirm;
 mod error;
 mod follow;
@@ -54,9 +55,11 @@ pub(super) fn run(cli: ClusterCli) -> Result<Exit, CliError> {
 }
 
 async fn dispatch(command: &ClusterCommand, access: &AccessArgs) -> Result<Exit, CliError> {
-    if let ClusterCommand::Version(args) = command {
-        version::run(args)?;
-        return Ok(Exit::Done);
+    match command {
+        ClusterCommand::Version(args) => return version::run(args).map(|()| Exit::Done),
+        ClusterCommand::Completion(_) => return completion::script().map(|()| Exit::Done),
+        ClusterCommand::Complete(args) => return completion::complete(&args.words).await.map(|()| Exit::Done),
+        _ => {}
     }
     let cluster = Cluster::access(access).await?;
     match command {
@@ -74,7 +77,7 @@ async fn dispatch(command: &ClusterCommand, access: &AccessArgs) -> Result<Exit,
         ClusterCommand::Check(args) => return check::run(&cluster, args).await,
         ClusterCommand::Report(args) => report::run(&cluster, args).await?,
         ClusterCommand::Logs(args) => logs::run(&cluster, args).await?,
-        ClusterCommand::Version(_) => {}
+        ClusterCommand::Version(_) | ClusterCommand::Completion(_) | ClusterCommand::Complete(_) => {}
     }
     Ok(Exit::Done)
 }
