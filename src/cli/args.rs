@@ -95,6 +95,8 @@ pub enum Command {
     Crd,
     /// Print a script with which a shell completes command lines: `source <(dunlin completion bash)`.
     Completion(CompletionArgs),
+    /// Print the licence of this program, and those of what others have written that is built into it.
+    Licenses,
     /// Print docs/cli.md: what each command says of itself.
     #[command(hide = true)]
     Docs,

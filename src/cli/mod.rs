@@ -10,6 +10,7 @@ mod crd;
 pub mod decision;
 mod docs;
 pub mod exit;
+mod licenses;
 pub mod local;
 mod operator;
 pub mod output;
@@ -131,6 +132,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Pack(args) => pack::pack(&args),
         Command::Operator(args) => operator::run(args).map(done),
         Command::Crd => crd::run().map(done),
+        Command::Licenses => licenses::run().map(done),
         Command::Docs => docs::run().map(done),
         Command::Completion(args) => completion::run(&args).map(done),
         Command::Version(args) => version::run(&args).map(done),
