@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::color::ColorChoice;
 use super::local::{
     apply, baseline, config, files, history, lint, pack, plan, resolve, rollback, show, sql, squash, status, wait,
 };
@@ -104,7 +105,7 @@ pub enum Command {
     Version(VersionArgs),
 }
 
-/// Settings of the log, which goes to stderr.
+/// Settings of what is said on stderr, and of colours.
 #[derive(Debug, Args)]
 pub struct LogArgs {
     /// What to log: error, warn, info, debug or trace, or directives such as `dunlin=debug,kube=warn`.
@@ -119,6 +120,10 @@ pub struct LogArgs {
     /// The same as --log-format json.
     #[arg(long, global = true, conflicts_with = "log_format")]
     pub json_log: bool,
+
+    /// Whether to colour what is printed for people. Without it, as `NO_COLOR` and `CLICOLOR_FORCE` say, and on terminals.
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    pub color: ColorChoice,
 }
 
 impl LogArgs {

@@ -5,12 +5,14 @@
 pub mod args;
 mod ask;
 pub mod cluster;
+pub mod color;
 mod completion;
 mod crd;
 pub mod decision;
 mod docs;
 pub mod exit;
 mod licenses;
+mod live;
 pub mod local;
 mod operator;
 pub mod output;
@@ -101,8 +103,9 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     let Cli { command, log } = cli;
     let format = log.format();
     talk::init(format);
+    color::init(log.color);
     let logger = if matches!(command, Command::Operator(_)) { Logger::Operator } else { Logger::Command };
-    crate::telemetry::init(logger, log.log_level.as_deref(), format)?;
+    crate::telemetry::init(logger, log.log_level.as_deref(), format, color::is_on(color::Stream::Stderr))?;
     let done = |()| Exit::Done;
     match command {
         Command::Init(args) => Ok(files::init(&args)?),

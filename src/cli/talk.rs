@@ -5,6 +5,10 @@ use std::sync::OnceLock;
 
 use serde::Serialize;
 
+use super::{
+    color::{self, Stream, Tone},
+    live,
+};
 use crate::{
     core::migration::{Direction, Version},
     telemetry::LogFormat,
@@ -80,14 +84,16 @@ impl Event {
     /// Says it on stderr.
     pub fn say(mut self) {
         if !is_json() {
-            eprintln!("{}", self.message);
+            // Of several lines the first says what it is; SQL and carets stay as they are.
+            let (first, rest) = self.message.split_at(self.message.find('\n').unwrap_or(self.message.len()));
+            live::say(&(color::paint(Stream::Stderr, Tone::of_event(self.kind), first) + rest));
             return;
         }
         self.timestamp = now();
         match serde_json::to_string(&self) {
-            Ok(line) => eprintln!("{line}"),
+            Ok(line) => live::say(&line),
             // Text and numbers alone: nothing in it could fail.
-            Err(error) => eprintln!("{}: {error}", self.message),
+            Err(error) => live::say(&format!("{}: {error}", self.message)),
         }
     }
 }

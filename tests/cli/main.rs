@@ -13,6 +13,7 @@ mod settings;
 mod squash;
 #[path = "../support/mod.rs"]
 mod support;
+mod terminal;
 mod wait;
 
 use std::os::unix::fs::symlink;

@@ -165,7 +165,7 @@ impl Ran {
     }
 }
 
-fn command(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+pub fn command(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
     command.args(arguments).current_dir(folder).env_clear().envs(environment.iter().copied());
     command.stdin(Stdio::null());

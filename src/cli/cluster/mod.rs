@@ -29,7 +29,7 @@ mod wait;
 use args::{AccessArgs, ClusterCli, ClusterCommand};
 pub use error::ClusterError;
 
-use super::{CliError, exit::Exit, talk, version};
+use super::{CliError, color, exit::Exit, talk, version};
 use crate::telemetry::Logger;
 use access::Cluster;
 
@@ -38,7 +38,9 @@ pub(super) fn run(cli: ClusterCli) -> Result<Exit, CliError> {
     let ClusterCli { command, access, log } = cli;
     let format = log.format();
     talk::init(format);
-    crate::telemetry::init(Logger::Command, log.log_level.as_deref(), format)?;
+    color::init(log.color);
+    let is_colored = color::is_on(color::Stream::Stderr);
+    crate::telemetry::init(Logger::Command, log.log_level.as_deref(), format, is_colored)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;
     let ended = runtime.block_on(async {
         tokio::select! {

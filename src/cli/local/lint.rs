@@ -22,8 +22,9 @@ use super::{
 use crate::{
     cli::{
         CliError,
+        color::Tone,
         exit::Exit,
-        output::{self, OutputFormat},
+        output::{self, OutputFormat, toned},
     },
     core::{
         bundle::Bundle,
@@ -87,6 +88,13 @@ impl Severity {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",
+        }
+    }
+
+    fn tone(self) -> Tone {
+        match self {
+            Self::Error => Tone::Bad,
+            Self::Warning => Tone::Caution,
         }
     }
 }
@@ -261,7 +269,7 @@ fn text(remarks: &[Remark]) -> String {
         if let (Some(file), Some(line), Some(column)) = (file, line, column) {
             let _ = write!(text, "{file}:{line}:{column}: ");
         }
-        let _ = writeln!(text, "{}: {message}", severity.word());
+        let _ = writeln!(text, "{}: {message}", toned(severity.tone(), severity.word()));
     }
     let _ = match (count(remarks, Severity::Error), count(remarks, Severity::Warning)) {
         (0, 0) => writeln!(text, "the files are sound"),

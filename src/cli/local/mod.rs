@@ -11,6 +11,7 @@ pub mod files;
 pub mod history;
 mod interpolate;
 pub mod lint;
+mod meter;
 pub mod pack;
 pub mod plan;
 mod project;

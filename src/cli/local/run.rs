@@ -4,7 +4,13 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::Instant};
 
-use super::{error::LocalError, project::Project, signals::Signals, talk::Event};
+use super::{
+    error::LocalError,
+    meter::{Meter, TICK},
+    project::Project,
+    signals::Signals,
+    talk::Event,
+};
 use crate::{
     cli::exit::Exit,
     core::{
@@ -83,6 +89,8 @@ impl Run<'_> {
         let mut shown = running.subscribe();
         let mut execution = std::pin::pin!(execute::execute(session, work, stop.subscribe(), &running));
         let mut last = None;
+        let mut meter = Meter::begin();
+        let mut tick = tokio::time::interval(TICK);
         loop {
             tokio::select! {
                 biased;
@@ -90,13 +98,22 @@ impl Run<'_> {
                 () = signals.next() => {
                     if *stop.borrow() != Stop::No {
                         self.event("left", "left to the server: the next look tells what came of it").say();
+                        drop(meter.take());
                         std::process::exit(Exit::Stopped.code().into());
                     }
                     let words = "stopping: what is in a transaction is rolled back, a statement outside of one ends";
                     self.event("stopping", words).say();
                     stop.send_replace(Stop::CancelTransaction);
                 }
-                Ok(()) = shown.changed() => self.show(&mut last, shown.borrow_and_update().as_ref()),
+                Ok(()) = shown.changed() => match &mut meter {
+                    Some(meter) => meter.show(shown.borrow_and_update().as_ref()),
+                    None => self.show(&mut last, shown.borrow_and_update().as_ref()),
+                },
+                _ = tick.tick(), if meter.is_some() => {
+                    if let Some(meter) = &mut meter {
+                        meter.show(shown.borrow().as_ref());
+                    }
+                }
             }
         }
     }

@@ -9,8 +9,9 @@ use super::{args::ProjectArgs, error::LocalError, project::Project};
 use crate::{
     cli::{
         CliError,
+        color::Tone,
         exit::Exit,
-        output::{self, OutputFormat},
+        output::{self, OutputFormat, toned},
     },
     core::{
         desired::Desired,
@@ -171,11 +172,11 @@ fn text(status: &Status) -> String {
     );
     for (name, count) in [("failed", failed), ("changed", changed), ("missing", missing)] {
         if *count > 0 {
-            let _ = writeln!(text, "{name:<12} {count}");
+            let _ = writeln!(text, "{}", toned(Tone::Bad, &format!("{name:<12} {count}")));
         }
     }
     for finding in findings {
-        let _ = writeln!(text, "\n{}: {}", finding.reason, finding.message);
+        let _ = writeln!(text, "\n{}: {}", toned(Tone::Bad, &finding.reason), finding.message);
     }
     text
 }
