@@ -2,6 +2,7 @@
 
 mod apply;
 mod docs;
+mod errors;
 mod files;
 mod licenses;
 mod lint;

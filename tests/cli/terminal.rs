@@ -126,7 +126,10 @@ async fn blocked() -> Project {
     let project = line(&["001"]).await;
     project.ask("CREATE TABLE gate (a int)").await;
     project.ask("SELECT pg_advisory_lock(4711)").await;
-    project.migration("002_b.sql", "-- migrate: up\nSELECT 1;\nSELECT pg_advisory_xact_lock(4711);\n-- migrate: down\nSELECT 1;\n");
+    project.migration(
+        "002_b.sql",
+        "-- migrate: up\nSELECT 1;\nSELECT pg_advisory_xact_lock(4711);\n-- migrate: down\nSELECT 1;\n",
+    );
     project.write("dunlin.yaml", "policy: {lockTimeout: 0s}\n");
     project
 }

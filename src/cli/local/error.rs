@@ -170,6 +170,15 @@ impl From<LocalError> for CliError {
     }
 }
 
+/// What the server said of a refusal, with its DETAIL where psql has it: it may hold rows, so that nothing but the history and
+/// whoever runs the command gets to see it.
+pub(super) fn detailed(message: &str, detail: Option<&str>) -> String {
+    let Some(detail) = detail else { return message.to_owned() };
+    let asides = ["\nHINT: ", "\nCONTEXT: "].into_iter().filter_map(|aside| message.find(aside)).min();
+    let (said, asides) = message.split_at(asides.unwrap_or(message.len()));
+    format!("{said}\nDETAIL: {detail}{asides}")
+}
+
 /// What an operator would do by itself is for whoever runs the command.
 fn at_a_terminal(message: &str) -> String {
     const PROMISES: [&str; 3] =
@@ -191,6 +200,18 @@ fn without_spec(invalid: &InvalidSpec) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_detail_stands_where_psql_has_it() {
+        for (message, expected) in [
+            ("a.sql:1:1: no\nSELECT\n^", "a.sql:1:1: no\nSELECT\n^\nDETAIL: why"),
+            ("no\nHINT: try\nCONTEXT: f", "no\nDETAIL: why\nHINT: try\nCONTEXT: f"),
+            ("no\nCONTEXT: f", "no\nDETAIL: why\nCONTEXT: f"),
+        ] {
+            assert_eq!(detailed(message, Some("why")), expected);
+            assert_eq!(detailed(message, None), message);
+        }
+    }
 
     #[test]
     fn nobody_at_a_terminal_is_promised_another_try() {

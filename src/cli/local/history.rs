@@ -67,6 +67,7 @@ fn told(run: &PastRun) -> Told<'_> {
         ("generation", serde_json::json!(run.generation)),
         ("error", serde_json::json!(run.error)),
         ("sqlstate", serde_json::json!(run.sqlstate)),
+        ("detail", serde_json::json!(run.detail)),
         ("statement", serde_json::json!(run.statement)),
         ("line", serde_json::json!(run.line)),
         ("column", serde_json::json!(run.column)),

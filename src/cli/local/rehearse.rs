@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    error::{LocalError, MigrationError},
+    error::{LocalError, MigrationError, detailed},
     project::Project,
     signals::Signals,
     talk::Event,
@@ -114,7 +114,7 @@ pub(super) fn verdict(project: &Project, steps: &[Step], rehearsal: &Rehearsal) 
             Event::new("stopped", "stopped: the rehearsal was rolled back, and nothing was changed").set(set).say();
             Ok(Some(Exit::Stopped))
         }
-        RehearsalEnd::Refused { step, error, in_the_way } => {
+        RehearsalEnd::Refused { step, error, detail, in_the_way } => {
             let step = &steps[*step];
             let (reason, words) = if *in_the_way {
                 (
@@ -126,7 +126,10 @@ pub(super) fn verdict(project: &Project, steps: &[Step], rehearsal: &Rehearsal) 
             };
             let before = format!("{passed} of {} went through before it.", steps.len());
             Err(MigrationError {
-                failure: Failure::new(reason, format!("{}\n{before} {words}", error.message)),
+                failure: Failure::new(
+                    reason,
+                    format!("{}\n{before} {words}", detailed(&error.message, detail.as_deref())),
+                ),
                 set: set.clone(),
                 version: step.version.clone(),
                 direction: step.direction,

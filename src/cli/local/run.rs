@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    error::LocalError,
+    error::{LocalError, detailed},
     meter::{Meter, TICK},
     project::Project,
     signals::Signals,
@@ -17,7 +17,7 @@ use crate::{
         history::History,
         migration::{Direction, Version},
         outcome::Reason,
-        plan,
+        plan::{self, FailedRun, Finding},
     },
     database::parameters::Parameters,
     execute::{self, End, Report, Running, Session, Shell, Stop, Work},
@@ -26,6 +26,8 @@ use crate::{
 
 /// How long somebody else's lock is waited for between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Among how many of the last runs a failed one is looked for.
+const LATEST: u32 = 100;
 
 /// What is carried out, with what.
 pub struct Run<'a> {
@@ -58,7 +60,7 @@ impl Run<'_> {
             let report = self.once(session, &stop, &mut signals).await;
             match &report.end {
                 End::Failed(failure) if failure.reason == Reason::WaitingForLock && *stop.borrow() != Stop::No => {
-                    return self.summarize(Report { end: End::Stopped, ..report });
+                    return self.summarize(Report { end: End::Stopped, ..report }).await;
                 }
                 End::Failed(failure) if failure.reason == Reason::WaitingForLock && Instant::now() < until => {
                     if !told {
@@ -67,10 +69,10 @@ impl Run<'_> {
                     }
                     tokio::select! {
                         () = tokio::time::sleep(PAUSE) => {}
-                        () = signals.next() => return self.summarize(Report { end: End::Stopped, ..report }),
+                        () = signals.next() => return self.summarize(Report { end: End::Stopped, ..report }).await,
                     }
                 }
-                _ => return self.summarize(report),
+                _ => return self.summarize(report).await,
             }
         }
     }
@@ -119,7 +121,7 @@ impl Run<'_> {
     }
 
     /// Says what was done, and why no more was.
-    fn summarize(&self, report: Report) -> Result<Exit, LocalError> {
+    async fn summarize(&self, report: Report) -> Result<Exit, LocalError> {
         let Report { history, applied, end } = report;
         let known = history.as_ref().map(History::by_version).unwrap_or_default();
         for (version, direction) in &applied {
@@ -139,11 +141,24 @@ impl Run<'_> {
                 let Some(history) = history else { return Ok(Exit::Done) };
                 let assessment = plan::plan(&self.content.dir, &history, &self.project.desired);
                 match assessment.findings.into_iter().next() {
-                    Some(finding) => Err(LocalError::held_up(finding, &history, &self.project.desired.history.set)),
+                    Some(finding) => {
+                        let finding = self.in_detail(finding).await;
+                        Err(LocalError::held_up(finding, &history, &self.project.desired.history.set))
+                    }
                     None => Ok(Exit::Done),
                 }
             }
         }
+    }
+
+    /// The same, with the server's DETAIL, which stands in the history alone. Where that can't be read, it is said without.
+    async fn in_detail(&self, mut finding: Finding) -> Finding {
+        let Some(FailedRun { run, error, .. }) = &finding.failure else { return finding };
+        let Ok((session, _)) = self.project.look(self.parameters).await else { return finding };
+        let runs = session.runs(LATEST).await.unwrap_or_default();
+        let detail = runs.into_iter().find(|past| past.id == *run).and_then(|past| past.detail);
+        finding.message = finding.message.replacen(&error.message, &detailed(&error.message, detail.as_deref()), 1);
+        finding
     }
 
     /// Says that another migration has begun, or that something is in its way.

@@ -31,6 +31,8 @@ pub struct PastRun {
     pub generation: Option<i64>,
     pub error: Option<String>,
     pub sqlstate: Option<String>,
+    /// DETAIL, which may hold rows.
+    pub detail: Option<String>,
     pub statement: Option<i64>,
     pub line: Option<i64>,
     pub column: Option<i64>,
@@ -49,7 +51,7 @@ pub fn query(tables: &Tables, last: u32) -> String {
          SELECT 'run', r.id, r.version, r.name, r.direction, r.kind, r.outcome, {started}, {finished}, \
          (EXTRACT(epoch FROM r.finished_at - r.started_at) * 1000)::pg_catalog.int8, r.attempts, r.batch, r.performed_by, r.checksum, \
          r.source_digest, r.plan_digest, r.generation, pg_catalog.\"left\"(r.error, {LONGEST_MESSAGE}), r.sqlstate, r.statement, \
-         r.error_line, r.error_column, r.resolution, r.resolved_by, {resolved} \
+         r.error_line, r.error_column, r.resolution, r.resolved_by, {resolved}, pg_catalog.\"left\"(r.detail, {LONGEST_MESSAGE}) \
          FROM {run} AS r WHERE r.\"set\" = {set} ORDER BY r.id DESC LIMIT {last}",
         mark = layout::mark_sql(tables),
         started = time("r.started_at"),
@@ -122,5 +124,6 @@ fn past(row: &Row) -> Option<PastRun> {
         resolution: text(22),
         resolved_by: text(23),
         resolved_at: text(24),
+        detail: text(25),
     })
 }
