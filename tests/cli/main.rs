@@ -1,6 +1,7 @@
 //! The binary as a shell sees it: what it prints where, and how it exits.
 
 mod apply;
+mod ci;
 mod docs;
 mod errors;
 mod files;

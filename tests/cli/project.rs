@@ -172,7 +172,7 @@ pub fn command(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) 
     command
 }
 
-fn ran(Output { status, stdout, stderr }: Output) -> Ran {
+pub fn ran(Output { status, stdout, stderr }: Output) -> Ran {
     let text = |bytes| String::from_utf8(bytes).expect("it prints text");
     Ran { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
 }
