@@ -54,7 +54,7 @@ pub enum Command {
     /// Roll everything back.
     Reset(rollback::DownArgs),
     /// Say how many migrations are applied and pending, and what holds the next run up.
-    Status(status::ReadArgs),
+    Status(status::StatusArgs),
     /// List every migration that the files or the database know.
     List(status::ListArgs),
     /// Print the highest version that is applied.

@@ -68,7 +68,7 @@ pub(super) fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
-/// By https://no-color.org and https://bixense.com/clicolors; the flag wins over both.
+/// By <https://no-color.org> and <https://bixense.com/clicolors>; the flag wins over both.
 fn is_colored(choice: ColorChoice, environment: Environment, is_terminal: bool) -> bool {
     let Environment { no_color, force, dumb } = environment;
     match choice {

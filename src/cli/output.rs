@@ -19,6 +19,8 @@ pub enum OutputFormat {
     Text,
     /// For programs: one JSON document.
     Json,
+    /// The same as YAML.
+    Yaml,
 }
 
 /// Writes text to stdout. A reader that has gone away (`| head`) is no error: it has what it wanted.
@@ -43,9 +45,17 @@ pub(super) fn json(value: &impl serde::Serialize) -> Result<String, CliError> {
     Ok(text)
 }
 
-/// Writes one JSON document to stdout.
-pub(super) fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
-    print(&json(value)?)
+/// A document for programs: as JSON, unless YAML is asked for.
+pub(super) fn document(format: OutputFormat, value: &impl serde::Serialize) -> Result<String, CliError> {
+    match format {
+        OutputFormat::Json | OutputFormat::Text => json(value),
+        OutputFormat::Yaml => crate::yaml::to_string(value).map_err(|error| CliError::Encode(error.into())),
+    }
+}
+
+/// Writes it to stdout.
+pub(super) fn print_as(format: OutputFormat, value: &impl serde::Serialize) -> Result<(), CliError> {
+    print(&document(format, value)?)
 }
 
 /// A table whose columns are as wide as what has stood in them so far.

@@ -32,6 +32,8 @@ pub struct Event {
     #[serde(skip_serializing_if = "Option::is_none")]
     direction: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    statement: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     duration_ms: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sqlstate: Option<String>,
@@ -66,6 +68,12 @@ impl Event {
     pub fn of(mut self, version: &Version, direction: Direction) -> Self {
         self.version = Some(version.to_string());
         self.direction = Some(direction.word());
+        self
+    }
+
+    /// Which of its statements, from 1.
+    pub fn statement(mut self, statement: Option<u32>) -> Self {
+        self.statement = statement;
         self
     }
 

@@ -119,16 +119,18 @@ impl Begun {
     /// The first line that it says on stderr, which its end leaves out.
     pub async fn says_first(mut self) -> (String, Self) {
         let first = tokio::task::spawn_blocking(move || {
-            let stderr = self.0.stderr.as_mut().expect("it was asked for");
-            let mut line = Vec::new();
-            let mut byte = [0];
-            // By the byte, so that the rest stays where its end is read from.
-            while std::io::Read::read(stderr, &mut byte).expect("it can be read") == 1 && byte != *b"\n" {
-                line.extend(byte);
-            }
-            (String::from_utf8(line).expect("it says text"), self)
+            let line = read_until(self.0.stderr.as_mut().expect("it was asked for"), "\n");
+            (line.trim_end().to_owned(), self)
         });
         first.await.expect("it is waited for")
+    }
+
+    /// What it prints until it has printed these words.
+    pub async fn prints(mut self, words: &'static str) -> (String, Self) {
+        let printed = tokio::task::spawn_blocking(move || {
+            (read_until(self.0.stdout.as_mut().expect("it was asked for"), words), self)
+        });
+        printed.await.expect("it is waited for")
     }
 
     fn signal(&self, signal: &str) {
@@ -163,6 +165,16 @@ impl Ran {
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
     }
+}
+
+/// By the byte, so that the rest stays where its end is read from.
+fn read_until(reader: &mut impl std::io::Read, words: &str) -> String {
+    let mut read = Vec::new();
+    let mut byte = [0];
+    while !read.ends_with(words.as_bytes()) && reader.read(&mut byte).expect("it can be read") == 1 {
+        read.extend(byte);
+    }
+    String::from_utf8(read).expect("it is text")
 }
 
 pub fn command(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Command {

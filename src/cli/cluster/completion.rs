@@ -7,7 +7,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use clap::{Arg, Command, CommandFactory as _};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, ResourceExt as _, api::ListParams};
+use kube::{Api, ResourceExt, api::ListParams};
 
 use super::super::{CliError, output};
 use super::{
@@ -88,7 +88,7 @@ fn next(root: &Command, before: &[String], last: &str) -> (Next, AccessArgs) {
     let next = match expected {
         Some(flag) => value(flag, ""),
         None => match last.split_once('=').filter(|_| last.starts_with("--")) {
-            Some((typed, _)) => flag(command, typed).map_or(Next::Words(Vec::new()), |flag| value_behind(flag)),
+            Some((typed, _)) => flag(command, typed).map_or(Next::Words(Vec::new()), value_behind),
             None if last.starts_with('-') => Next::Words(flags(command)),
             None if std::ptr::eq(command, root) => Next::Words(verbs(root)),
             None => match command.get_positionals().nth(positionals) {
@@ -168,13 +168,13 @@ async fn ask(
 
 async fn sets(cluster: &Cluster) -> kube::Result<Vec<String>> {
     let sets = cluster.objects().list_metadata(&ListParams::default()).await?;
-    Ok(sets.items.iter().map(|set| set.name_any()).collect())
+    Ok(sets.items.iter().map(ResourceExt::name_any).collect())
 }
 
 async fn namespaces(cluster: &Cluster) -> kube::Result<Vec<String>> {
     let api: Api<Namespace> = Api::all(cluster.client.clone());
     let namespaces = api.list_metadata(&ListParams::default()).await?;
-    Ok(namespaces.items.iter().map(|namespace| namespace.name_any()).collect())
+    Ok(namespaces.items.iter().map(ResourceExt::name_any).collect())
 }
 
 #[cfg(test)]

@@ -178,11 +178,8 @@ impl ClusterError {
 
     /// Whether the API server doesn't let whoever asks.
     pub(super) fn is_refused(&self) -> bool {
-        match self {
-            Self::Server(status) => matches!(status.code, 401 | 403),
-            Self::NoRightToLogs(_) => true,
-            _ => false,
-        }
+        matches!(self, Self::NoRightToLogs(_))
+            || matches!(self, Self::Server(status) if [401, 403].contains(&status.code))
     }
 
     /// The exit code.

@@ -118,9 +118,9 @@ impl Logs<'_> {
     }
 
     /// Opens the logs of pods that aren't open.
-    async fn open<'s>(
+    async fn open(
         &self,
-        streams: &mut SelectAll<BoxStream<'s, (String, Said)>>,
+        streams: &mut SelectAll<BoxStream<'_, (String, Said)>>,
         open: &mut HashSet<String>,
         ends: &Ends,
     ) -> Result<(), ClusterError> {

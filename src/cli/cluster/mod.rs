@@ -57,11 +57,14 @@ pub(super) fn run(cli: ClusterCli) -> Result<Exit, CliError> {
 }
 
 async fn dispatch(command: &ClusterCommand, access: &AccessArgs) -> Result<Exit, CliError> {
-    match command {
-        ClusterCommand::Version(args) => return version::run(args).map(|()| Exit::Done),
-        ClusterCommand::Completion(_) => return completion::script().map(|()| Exit::Done),
-        ClusterCommand::Complete(args) => return completion::complete(&args.words).await.map(|()| Exit::Done),
-        _ => {}
+    if let ClusterCommand::Version(args) = command {
+        return version::run(args).map(|()| Exit::Done);
+    }
+    if let ClusterCommand::Completion(_) = command {
+        return completion::script().map(|()| Exit::Done);
+    }
+    if let ClusterCommand::Complete(args) = command {
+        return completion::complete(&args.words).await.map(|()| Exit::Done);
     }
     let cluster = Cluster::access(access).await?;
     match command {

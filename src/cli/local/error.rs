@@ -9,7 +9,7 @@ use crate::{
     core::{
         history::History,
         migration::{Direction, Version},
-        outcome::Failure,
+        outcome::{Failure, Reason},
         plan::{FailedRun, Finding},
     },
     database::parameters::ParametersError,
@@ -107,6 +107,8 @@ pub struct MigrationError {
     pub version: Version,
     /// Which way it went.
     pub direction: Direction,
+    /// Which of its statements, from 1, where it is one's.
+    pub statement: Option<u32>,
     /// What the server called it.
     pub sqlstate: Option<String>,
 }
@@ -124,7 +126,15 @@ impl LocalError {
         let Some(FailedRun { run, version, error, .. }) = run else { return failure.into() };
         let mut rows = history.migrations.iter().map(|row| &row.run).chain(history.undoing.iter().map(|(_, run)| run));
         let direction = rows.find(|row| row.id == run).map_or(Direction::Up, |row| row.direction);
-        MigrationError { failure, set: set.to_owned(), version, direction, sqlstate: error.sqlstate }.into()
+        MigrationError {
+            failure,
+            set: set.to_owned(),
+            version,
+            direction,
+            statement: error.statement,
+            sqlstate: error.sqlstate,
+        }
+        .into()
     }
 
     /// The same, as an event; `words` are its own and its causes'.
@@ -132,7 +142,8 @@ impl LocalError {
         let event = Event::new("error", words);
         match self {
             Self::Migration(about) => {
-                event.set(&about.set).of(&about.version, about.direction).sqlstate(about.sqlstate.as_deref())
+                let event = event.set(&about.set).of(&about.version, about.direction);
+                event.statement(about.statement).sqlstate(about.sqlstate.as_deref())
             }
             _ => event,
         }
@@ -168,6 +179,11 @@ impl From<LocalError> for CliError {
     fn from(error: LocalError) -> Self {
         Self::Local(Box::new(error))
     }
+}
+
+/// Whether it may be otherwise at the next look: a database that isn't there yet, or a session that was lost.
+pub(super) fn passes(reason: Reason) -> bool {
+    matches!(reason, Reason::WaitingForDatabase | Reason::WaitingForLock | Reason::Retrying)
 }
 
 /// What the server said of a refusal, with its DETAIL where psql has it: it may hold rows, so that nothing but the history and

@@ -106,7 +106,7 @@ pub(in crate::cli) fn lint(args: &LintArgs) -> Result<Exit, CliError> {
     let mut remarks = remarks(&project.settings.migrations)?;
     remarks.retain(|remark| named.is_empty() || remark.file.as_ref().is_none_or(|file| named.contains(file)));
     match args.output {
-        OutputFormat::Json => output::print_json(&as_json(&remarks))?,
+        format @ (OutputFormat::Json | OutputFormat::Yaml) => output::print_as(format, &as_json(&remarks))?,
         OutputFormat::Text => output::print(&text(&remarks))?,
     }
     Ok(if is_sound(&remarks) { Exit::Done } else { Exit::Input })
@@ -119,7 +119,9 @@ pub(in crate::cli) async fn check(args: CheckArgs) -> Result<Exit, CliError> {
     let remarks = remarks(&project.settings.migrations)?;
     if !is_sound(&remarks) {
         match output {
-            OutputFormat::Json => output::print_json(&json!({"lint": as_json(&remarks), "verify": null}))?,
+            format @ (OutputFormat::Json | OutputFormat::Yaml) => {
+                output::print_as(format, &json!({"lint": as_json(&remarks), "verify": null}))?;
+            }
             OutputFormat::Text => output::print(&text(&remarks))?,
         }
         talk::say("note", "the database wasn't looked at: correct the files first");
@@ -131,8 +133,8 @@ pub(in crate::cli) async fn check(args: CheckArgs) -> Result<Exit, CliError> {
     let seen = status::look(project).await?;
     let comparison = Comparison::of(&seen);
     match output {
-        OutputFormat::Json => {
-            output::print_json(&json!({"lint": as_json(&remarks), "verify": comparison.as_json()}))?;
+        format @ (OutputFormat::Json | OutputFormat::Yaml) => {
+            output::print_as(format, &json!({"lint": as_json(&remarks), "verify": comparison.as_json()}))?;
         }
         OutputFormat::Text => output::print(&comparison.text())?,
     }

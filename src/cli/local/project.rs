@@ -28,6 +28,7 @@ use crate::{
 };
 
 /// A project that is open.
+#[derive(Clone)]
 pub struct Project {
     /// What it works with.
     pub settings: Settings,

@@ -133,6 +133,7 @@ pub(super) fn verdict(project: &Project, steps: &[Step], rehearsal: &Rehearsal) 
                 set: set.clone(),
                 version: step.version.clone(),
                 direction: step.direction,
+                statement: error.statement,
                 sqlstate: error.sqlstate.clone(),
             }
             .into())

@@ -155,7 +155,7 @@ impl Run<'_> {
     async fn in_detail(&self, mut finding: Finding) -> Finding {
         let Some(FailedRun { run, error, .. }) = &finding.failure else { return finding };
         let Ok((session, _)) = self.project.look(self.parameters).await else { return finding };
-        let runs = session.runs(LATEST).await.unwrap_or_default();
+        let runs = session.runs(LATEST, 0).await.unwrap_or_default();
         let detail = runs.into_iter().find(|past| past.id == *run).and_then(|past| past.detail);
         finding.message = finding.message.replacen(&error.message, &detailed(&error.message, detail.as_deref()), 1);
         finding
@@ -166,7 +166,10 @@ impl Run<'_> {
         let Some(running) = running else { return };
         let line = running.to_string();
         if last.as_ref() != Some(&line) {
-            self.event("running", line.as_str()).of(&running.version, running.direction).say();
+            self.event("running", line.as_str())
+                .of(&running.version, running.direction)
+                .statement(running.statement)
+                .say();
             *last = Some(line);
         }
     }

@@ -25,7 +25,7 @@ pub(in crate::cli) async fn verify(args: ReadArgs) -> Result<Exit, CliError> {
     let seen = look(Project::open(&args.project)?).await?;
     let comparison = Comparison::of(&seen);
     match args.output {
-        OutputFormat::Json => output::print_json(&comparison.as_json())?,
+        format @ (OutputFormat::Json | OutputFormat::Yaml) => output::print_as(format, &comparison.as_json())?,
         OutputFormat::Text => output::print(&comparison.text())?,
     }
     Ok(comparison.exit())

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     args::ProjectArgs,
-    error::{LocalError, MigrationError},
+    error::{LocalError, MigrationError, passes},
     project::Project,
     signals::Signals,
     talk,
@@ -250,13 +250,9 @@ impl Waiting {
             set: self.project.desired.history.set.clone(),
             version: row.version.clone(),
             direction: row.run.direction,
+            statement: row.run.error.as_ref().and_then(|error| error.statement),
             sqlstate: row.run.error.as_ref().and_then(|error| error.sqlstate.clone()),
         };
         Some(error.into())
     }
-}
-
-/// Whether it may be otherwise at the next look: a database that isn't there yet, or a session that was lost.
-fn passes(reason: Reason) -> bool {
-    matches!(reason, Reason::WaitingForDatabase | Reason::WaitingForLock | Reason::Retrying)
 }

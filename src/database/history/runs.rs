@@ -41,9 +41,9 @@ pub struct PastRun {
     pub resolved_at: Option<String>,
 }
 
-/// The query for the last runs, the newest first; a row says in its first column what it is.
+/// The query for the last runs but so many that are newer still, the newest first; a row says in its first column what it is.
 #[must_use]
-pub fn query(tables: &Tables, last: u32) -> String {
+pub fn query(tables: &Tables, last: u32, skipped: u32) -> String {
     let time =
         |column: &str| format!("pg_catalog.to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')");
     format!(
@@ -52,7 +52,7 @@ pub fn query(tables: &Tables, last: u32) -> String {
          (EXTRACT(epoch FROM r.finished_at - r.started_at) * 1000)::pg_catalog.int8, r.attempts, r.batch, r.performed_by, r.checksum, \
          r.source_digest, r.plan_digest, r.generation, pg_catalog.\"left\"(r.error, {LONGEST_MESSAGE}), r.sqlstate, r.statement, \
          r.error_line, r.error_column, r.resolution, r.resolved_by, {resolved}, pg_catalog.\"left\"(r.detail, {LONGEST_MESSAGE}) \
-         FROM {run} AS r WHERE r.\"set\" = {set} ORDER BY r.id DESC LIMIT {last}",
+         FROM {run} AS r WHERE r.\"set\" = {set} ORDER BY r.id DESC LIMIT {last} OFFSET {skipped}",
         mark = layout::mark_sql(tables),
         started = time("r.started_at"),
         finished = time("r.finished_at"),
