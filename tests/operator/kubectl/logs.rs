@@ -76,6 +76,7 @@ async fn the_operators_lines_about_a_set_are_found_and_no_others() {
     assert_eq!((nothing.code, nothing.stdout.as_str()), (Some(0), ""), "{nothing:?}");
     assert!(nothing.stderr.contains(&format!("no line about MigrationSet {namespace}/absent")), "{nothing:?}");
 
+    #[allow(clippy::disallowed_methods, reason = "--since counts from now")]
     let now = Timestamp::now();
     kubelet.writes(&namespace, "two", now, &looked("now", "shop"));
     let recent = lines(&plugin.succeeds(&[&["logs", "shop", "--since", "1h"][..], &here].concat()));
