@@ -52,14 +52,16 @@ build: | requirements ## build dunlin, for debugging
 	@echo "==> building dunlin: 2 to 6 minutes on two cores the first time, seconds after"
 	@cargo build --locked $(FAILPOINTS)
 
-generate: build ## write the generated files anew: crds/ from the types, docs/cli.md from the command line, docs/parity.md from the tests
+generate: build ## write the generated files anew: crds/ from the types, docs/ from the command line and the tests, THIRD-PARTY.txt
 	@mkdir -p $(dir $(CRD)) $(TARGET)/generated
 	@$(DUNLIN) crd > $(TARGET)/generated/crd.yaml
 	@mv $(TARGET)/generated/crd.yaml $(CRD)
 	@$(DUNLIN) docs > $(TARGET)/generated/cli.md
 	@mv $(TARGET)/generated/cli.md docs/cli.md
 	@PARITY=write cargo test --quiet --locked $(FAILPOINTS) --test architecture parity >/dev/null
-	@echo "==> wrote $(CRD), docs/cli.md and docs/parity.md"
+	@.ci/licenses > $(TARGET)/generated/third-party.txt
+	@mv $(TARGET)/generated/third-party.txt THIRD-PARTY.txt
+	@echo "==> wrote $(CRD), docs/cli.md, docs/parity.md and THIRD-PARTY.txt"
 
 lint: build cluster ## check format, lints, and that the generated files are up to date
 	@echo "==> format"

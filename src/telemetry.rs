@@ -2,7 +2,7 @@
 //!
 //! Nothing is ever logged that may hold a secret; types that hold one print `…`.
 
-use std::io::{IsTerminal, stderr};
+use std::io::stderr;
 
 use tracing_subscriber::{
     EnvFilter,
@@ -60,15 +60,16 @@ pub enum TelemetryError {
     Twice(#[source] TryInitError),
 }
 
-/// Sets up the process's one log. The level given wins over `RUST_LOG`, which wins over what the logger has by default.
+/// Sets up the process's one log. The level given wins over `RUST_LOG`, which wins over what the logger has by default. JSON is
+/// never coloured.
 ///
 /// # Errors
 /// [`TelemetryError`] for a level that can't be understood, or a second call.
-pub fn init(logger: Logger, level: Option<&str>, format: LogFormat) -> Result<(), TelemetryError> {
+pub fn init(logger: Logger, level: Option<&str>, format: LogFormat, is_colored: bool) -> Result<(), TelemetryError> {
     let filter = filter(logger, level, std::env::var(EnvFilter::DEFAULT_ENV).ok())?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     match format {
-        LogFormat::Text => log.with_ansi(stderr().is_terminal()).finish().try_init(),
+        LogFormat::Text => log.with_ansi(is_colored).finish().try_init(),
         LogFormat::Json => {
             log.json().flatten_event(true).with_current_span(true).with_span_list(false).finish().try_init()
         }

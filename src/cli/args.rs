@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::color::ColorChoice;
 use super::local::{
     apply, baseline, config, files, history, lint, pack, plan, resolve, rollback, seed, show, sql, squash, status,
-    trial,
+    trial, wait,
 };
 use super::output::OutputFormat;
 use crate::api::v1alpha1::parse_duration;
@@ -54,7 +55,7 @@ pub enum Command {
     /// Roll everything back.
     Reset(rollback::DownArgs),
     /// Say how many migrations are applied and pending, and what holds the next run up.
-    Status(status::ReadArgs),
+    Status(status::StatusArgs),
     /// List every migration that the files or the database know.
     List(status::ListArgs),
     /// Print the highest version that is applied.
@@ -63,6 +64,8 @@ pub enum Command {
     Plan(plan::PlanArgs),
     /// Compare what was applied with the files; 1 where they differ.
     Verify(status::ReadArgs),
+    /// Wait until the database holds what the folder says: for an init container, while somebody else applies it.
+    Wait(wait::WaitArgs),
     /// Print the ends of the branches that the files' `-- depends:` make.
     Heads(files::HeadsArgs),
     /// Write a migration that joins all heads.
@@ -98,6 +101,8 @@ pub enum Command {
     Crd,
     /// Print a script with which a shell completes command lines: `source <(dunlin completion bash)`.
     Completion(CompletionArgs),
+    /// Print the licence of this program, and those of what others have written that is built into it.
+    Licenses,
     /// Print docs/cli.md: what each command says of itself.
     #[command(hide = true)]
     Docs,
@@ -105,7 +110,7 @@ pub enum Command {
     Version(VersionArgs),
 }
 
-/// Settings of the log, which goes to stderr.
+/// Settings of what is said on stderr, and of colours.
 #[derive(Debug, Args)]
 pub struct LogArgs {
     /// What to log: error, warn, info, debug or trace, or directives such as `dunlin=debug,kube=warn`.
@@ -120,6 +125,10 @@ pub struct LogArgs {
     /// The same as --log-format json.
     #[arg(long, global = true, conflicts_with = "log_format")]
     pub json_log: bool,
+
+    /// Whether to colour what is printed for people. Without it, as `NO_COLOR` and `CLICOLOR_FORCE` say, and on terminals.
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    pub color: ColorChoice,
 }
 
 impl LogArgs {

@@ -5,11 +5,14 @@
 pub mod args;
 mod ask;
 pub mod cluster;
+pub mod color;
 mod completion;
 mod crd;
 pub mod decision;
 mod docs;
 pub mod exit;
+mod licenses;
+mod live;
 pub mod local;
 mod operator;
 pub mod output;
@@ -22,7 +25,7 @@ use args::{Cli, Command, Program};
 use exit::Exit;
 use local::{
     apply, baseline, block_on, config, files, history, lint, pack, plan, resolve, rollback, seed, show, sql, squash,
-    status, trial, verify,
+    status, trial, verify, wait,
 };
 
 use crate::telemetry::Logger;
@@ -100,8 +103,9 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     let Cli { command, log } = cli;
     let format = log.format();
     talk::init(format);
+    color::init(log.color);
     let logger = if matches!(command, Command::Operator(_)) { Logger::Operator } else { Logger::Command };
-    crate::telemetry::init(logger, log.log_level.as_deref(), format)?;
+    crate::telemetry::init(logger, log.log_level.as_deref(), format, color::is_on(color::Stream::Stderr))?;
     let done = |()| Exit::Done;
     match command {
         Command::Init(args) => Ok(files::init(&args)?),
@@ -116,6 +120,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Current(args) => block_on(status::current(args)),
         Command::Plan(args) => block_on(plan::plan(args)),
         Command::Verify(args) => block_on(verify::verify(args)),
+        Command::Wait(args) => block_on(wait::wait(args)),
         Command::Heads(args) => files::heads(&args),
         Command::Merge(args) => files::merge(&args),
         Command::Resolve(args) => block_on(resolve::resolve(args)),
@@ -132,6 +137,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Pack(args) => pack::pack(&args),
         Command::Operator(args) => operator::run(args).map(done),
         Command::Crd => crd::run().map(done),
+        Command::Licenses => licenses::run().map(done),
         Command::Docs => docs::run().map(done),
         Command::Completion(args) => completion::run(&args).map(done),
         Command::Version(args) => version::run(&args).map(done),

@@ -1,9 +1,11 @@
 //! What goes to stdout, and nothing else does: talk and errors go to stderr.
 
-use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _};
 
-use super::CliError;
+use super::{
+    CliError,
+    color::{self, Stream, Tone},
+};
 
 /// kubectl's own measures of a table (`k8s.io/cli-runtime/pkg/printers/tabwriter.go`).
 const NARROWEST: usize = 6;
@@ -17,6 +19,8 @@ pub enum OutputFormat {
     Text,
     /// For programs: one JSON document.
     Json,
+    /// The same as YAML.
+    Yaml,
 }
 
 /// Writes text to stdout. A reader that has gone away (`| head`) is no error: it has what it wanted.
@@ -41,9 +45,17 @@ pub(super) fn json(value: &impl serde::Serialize) -> Result<String, CliError> {
     Ok(text)
 }
 
-/// Writes one JSON document to stdout.
-pub(super) fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
-    print(&json(value)?)
+/// A document for programs: as JSON, unless YAML is asked for.
+pub(super) fn document(format: OutputFormat, value: &impl serde::Serialize) -> Result<String, CliError> {
+    match format {
+        OutputFormat::Json | OutputFormat::Text => json(value),
+        OutputFormat::Yaml => crate::yaml::to_string(value).map_err(|error| CliError::Encode(error.into())),
+    }
+}
+
+/// Writes it to stdout.
+pub(super) fn print_as(format: OutputFormat, value: &impl serde::Serialize) -> Result<(), CliError> {
+    print(&document(format, value)?)
 }
 
 /// A table whose columns are as wide as what has stood in them so far.
@@ -77,9 +89,10 @@ impl Table {
         let mut text = String::new();
         for row in &rows {
             let mut line = String::new();
-            for (width, cell) in self.widths.iter().zip(row) {
-                // Writing to a String can't fail.
-                let _ = write!(line, "{cell:<padded$}", padded = (width + PADDING).max(NARROWEST));
+            for ((width, column), cell) in self.widths.iter().zip(&self.header).zip(row) {
+                let padding = (width + PADDING).max(NARROWEST) - cell.chars().count();
+                line.push_str(&color::paint(Stream::Stdout, Tone::of_cell(column, cell), cell));
+                line.extend(std::iter::repeat_n(' ', padding));
             }
             text.push_str(line.trim_end());
             text.push('\n');
@@ -91,6 +104,11 @@ impl Table {
 /// A table that is printed at once.
 pub(super) fn table(header: Vec<&'static str>, rows: &[Vec<String>]) -> String {
     Table::new(header).with_header(rows)
+}
+
+/// A word of what goes to stdout, coloured where that is.
+pub(in crate::cli) fn toned(tone: Tone, text: &str) -> String {
+    color::paint(Stream::Stdout, Some(tone), text)
 }
 
 /// The first line, as kubectl cuts it; nothing in it moves a terminal's cursor.

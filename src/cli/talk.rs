@@ -5,6 +5,10 @@ use std::sync::OnceLock;
 
 use serde::Serialize;
 
+use super::{
+    color::{self, Stream, Tone},
+    live,
+};
 use crate::{
     core::{
         migration::{Direction, Version},
@@ -30,6 +34,8 @@ pub struct Event {
     version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     direction: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    statement: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     duration_ms: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,6 +83,12 @@ impl Event {
         self
     }
 
+    /// Which of its statements, from 1.
+    pub fn statement(mut self, statement: Option<u32>) -> Self {
+        self.statement = statement;
+        self
+    }
+
     /// How long it took.
     pub fn lasting(mut self, duration_ms: Option<i64>) -> Self {
         self.duration_ms = duration_ms;
@@ -92,14 +104,16 @@ impl Event {
     /// Says it on stderr.
     pub fn say(mut self) {
         if !is_json() {
-            eprintln!("{}", self.message);
+            // Of several lines the first says what it is; SQL and carets stay as they are.
+            let (first, rest) = self.message.split_at(self.message.find('\n').unwrap_or(self.message.len()));
+            live::say(&(color::paint(Stream::Stderr, Tone::of_event(self.kind), first) + rest));
             return;
         }
         self.timestamp = now();
         match serde_json::to_string(&self) {
-            Ok(line) => eprintln!("{line}"),
+            Ok(line) => live::say(&line),
             // Text and numbers alone: nothing in it could fail.
-            Err(error) => eprintln!("{}: {error}", self.message),
+            Err(error) => live::say(&format!("{}: {error}", self.message)),
         }
     }
 }

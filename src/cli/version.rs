@@ -26,6 +26,6 @@ pub(super) fn run(args: &VersionArgs) -> Result<(), CliError> {
         Versions { version: env!("CARGO_PKG_VERSION"), api_version: MigrationSet::api_version(&()).into_owned() };
     match args.output {
         OutputFormat::Text => output::print(&format!("dunlin {}\nAPI    {}\n", versions.version, versions.api_version)),
-        OutputFormat::Json => output::print_json(&versions),
+        format @ (OutputFormat::Json | OutputFormat::Yaml) => output::print_as(format, &versions),
     }
 }

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::{
     context::{Context, now, parse_owner},
@@ -306,8 +307,10 @@ impl<'a> Line<'a> {
         };
         let asked = *self.context.stop.borrow();
         let stop = self.context.registry.executing(&self.name, &self.uid, asked);
+        // The engine knows no MigrationSet; its lines are this one's all the same.
+        let span = tracing::info_span!("run", set = %self.name);
         let mut shown = Shown { line: self, content, seen: (&history, &assessment), verdict };
-        let report = Box::pin(perform(session, work, stop, &mut shown)).await;
+        let report = Box::pin(perform(session, work, stop, &mut shown).instrument(span)).await;
         self.context.registry.executed(&self.name, &self.uid);
         let seen = report.history.clone().map(|history| {
             let assessment = plan::plan(&content.dir, &history, &parsed.desired);

@@ -24,9 +24,13 @@ pub const SECRET_QUICK_PAUSE: Duration = Duration::from_secs(5);
 pub const SECRET_QUICK_FOR: SignedDuration = SignedDuration::from_mins(10);
 /// The longest pause between two quick tries to get a lock, within a run.
 pub const LONGEST_TRY_PAUSE: Duration = Duration::from_secs(15);
+/// The longest pause between two looks of somebody who waits for a database.
+pub const LONGEST_LOOK_PAUSE: Duration = Duration::from_secs(5);
 /// The middle of the first such pause, and by how much each later one is longer.
 const FIRST_TRY_PAUSE: Duration = Duration::from_millis(160);
 const TRY_GROWTH: f64 = 1.6;
+/// The middle of the first pause between looks.
+const FIRST_LOOK_PAUSE: Duration = Duration::from_millis(250);
 /// By how much it is jittered, up and down: much, since those who wait for one lock meet again and again.
 const TRY_JITTER: f64 = 0.5;
 /// By how much a growing pause is jittered, up and down.
@@ -203,6 +207,15 @@ pub fn between_tries(tried: u32, chance: f64) -> Duration {
     jittered(FIRST_TRY_PAUSE.mul_f64(grown).min(cap), TRY_JITTER, chance)
 }
 
+/// How long somebody who waits for a database leaves it alone before the next look: a quarter of a second at first, twice
+/// as long after each look.
+#[must_use]
+pub fn between_looks(looked: u32, chance: f64) -> Duration {
+    let cap = LONGEST_LOOK_PAUSE.div_f64(1.0 + TRY_JITTER);
+    let grown = FIRST_LOOK_PAUSE.saturating_mul(2u32.saturating_pow(looked.saturating_sub(1)));
+    jittered(grown.min(cap), TRY_JITTER, chance)
+}
+
 fn growing(tries: u32, cap: Duration, chance: f64) -> Duration {
     let pause = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(tries)).min(cap.div_f64(1.0 + JITTER));
     jittered(pause, JITTER, chance)
@@ -290,6 +303,14 @@ mod tests {
             let (least, most) = (between_tries(tried, 0.0), between_tries(tried, 1.0));
             prop_assert!(least <= pause && pause <= most && most >= least * 2, "{:?} {:?} {:?}", least, pause, most);
         }
+    }
+
+    #[test]
+    fn pauses_between_looks_grow_from_a_quarter_of_a_second_to_five_at_most() {
+        let pauses: Vec<u128> = (1..=7).map(|looked| between_looks(looked, 0.5).as_millis()).collect();
+        assert_eq!(pauses, [250, 500, 1000, 2000, 3333, 3333, 3333]);
+        assert!((between_looks(u32::MAX, 1.0).as_secs_f64() - 5.0).abs() < 0.001);
+        assert!(between_looks(u32::MAX, 0.0) < LONGEST_LOOK_PAUSE / 2, "those who began together drift apart");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
         apply::{self, Applied, Part, Refusal},
         connect::{self, Connection},
         error::SqlError,
-        history::read,
+        history::{read, rows::Wrong},
         parameters::Parameters,
         session::{self, SessionSql},
     },
@@ -59,6 +59,8 @@ pub enum RehearsalEnd {
         step: usize,
         /// What it said, with file, line and column.
         error: RunError,
+        /// Its DETAIL, which may hold rows: for whoever runs this, and nobody else.
+        detail: Option<String>,
         /// Whether somebody else's lock was in the way, rather than the step wrong.
         in_the_way: bool,
     },
@@ -191,8 +193,8 @@ fn refused(job: &Job<'_>, step: usize, refusal: &Refusal) -> RehearsalEnd {
         // A value that was added to an enum in this transaction: in a run, an earlier migration has committed it.
         Some("55P04") if step > 0 => "uses a value of an enum that has to be committed first",
         _ => {
-            let error = describe::wrong(job, refusal).error;
-            return RehearsalEnd::Refused { step, error, in_the_way: refusal.error.is_lock_trouble() };
+            let Wrong { error, detail } = describe::wrong(job, refusal);
+            return RehearsalEnd::Refused { step, error, detail, in_the_way: refusal.error.is_lock_trouble() };
         }
     };
     RehearsalEnd::Unchecked { from: step, why: format!("{} {why}", job.file) }

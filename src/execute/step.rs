@@ -190,7 +190,7 @@ pub(super) async fn run_plan(
                     Direction::Up => "applied",
                     Direction::Down => "rolled back",
                 };
-                tracing::info!(version = %job.version, name = job.name, set = claim.tables.set, "{what}");
+                tracing::info!(version = %job.version, name = job.name, history = claim.tables.set, "{what}");
                 applied.push((job.version.clone(), job.direction));
                 if frame.commits {
                     committed = applied.len();
@@ -515,7 +515,7 @@ impl Step<'_> {
     async fn recorded(&self, sql: &str) -> Ended {
         match write(self.claim, sql, Point::FailureBefore, Point::FailureAfter).await {
             Ok(()) => {
-                tracing::warn!(version = %self.job.version, name = self.job.name, set = self.claim.tables.set, "failed");
+                tracing::warn!(version = %self.job.version, name = self.job.name, history = self.claim.tables.set, "failed");
                 Ended::Recorded
             }
             Err(error) => Ended::Failed(self.claim.refused("writing down a failure", error)),

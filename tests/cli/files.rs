@@ -108,5 +108,26 @@ async fn files_and_history_are_compared() {
     let text = &verified.code(1).stdout;
     assert!(text.contains("changed      001_t.sql (run 1)") && text.contains("missing      002:"), "{text}");
     assert_eq!(project.dunlin(&["current"]).await.code(0).stdout, "003\n");
+    for verb in
+        ["status", "list", "current", "verify", "history", "plan", "heads", "lint", "check", "config view", "version"]
+    {
+        let [json, yaml] = ["json", "yaml"].map(|format| verb.split(' ').chain(["-o", format]).collect::<Vec<_>>());
+        let (json, yaml) = (project.dunlin(&json).await, project.dunlin(&yaml).await);
+        let read: serde_json::Value = dunlin::yaml::from_str(&yaml.stdout).expect("it is YAML");
+        assert_eq!((yaml.code, read), (json.code, json.json()), "{verb}: the same in both");
+    }
     project.dunlin(&["apply"]).await.code(4).says(&["edited after it was applied"]);
+}
+
+/// Q76: a status is watched: it is printed again when it is otherwise, and a database that is away is waited for.
+#[tokio::test]
+async fn a_status_is_watched() {
+    let project = line(&["001", "002"]).await;
+    let (first, watching) = project.begin(&["status", "--watch"]).prints("pending      2\n").await;
+    assert!(first.starts_with("environment  default\n"), "{first}");
+    project.dunlin(&["apply"]).await.code(0);
+    let (second, watching) = watching.prints("pending      0\n").await;
+    assert!(second.contains("version      002"), "{second}");
+    assert_eq!(watching.end_by("INT").await.code(130).stdout, "");
+    project.dunlin(&["status", "--watch", "--exit-code"]).await.code(2);
 }

@@ -1,8 +1,11 @@
 //! The binary as a shell sees it: what it prints where, and how it exits.
 
 mod apply;
+mod ci;
 mod docs;
+mod errors;
 mod files;
+mod licenses;
 mod lint;
 mod pack;
 mod past;
@@ -13,8 +16,10 @@ mod settings;
 mod squash;
 #[path = "../support/mod.rs"]
 mod support;
+mod terminal;
 mod trial;
 mod variables;
+mod wait;
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -189,6 +194,8 @@ fn the_plugin_has_the_verbs_of_the_cluster_and_those_alone() {
         "wait",
         "check",
         "report",
+        "logs",
+        "completion",
         "version",
     ];
     assert_eq!(verbs, expected);

@@ -79,6 +79,9 @@ async fn the_history_tells_every_run() {
     let lines: Vec<&str> = last.code(0).stdout.lines().collect();
     assert_eq!(lines.len(), 2, "{}", last.stdout);
     assert!(lines[0].starts_with("RUN ") && lines[1].starts_with("4 "), "{}", last.stdout);
+    let before = project.dunlin(&["history", "-n", "2", "--skip", "1", "-o", "json"]).await.code(0).json();
+    let runs: Vec<_> = before.as_array().expect("a list").iter().map(|run| run["run"].as_i64()).collect();
+    assert_eq!(runs, [Some(2), Some(3)], "a page further back");
     for word in ["up 002_b", "failed", "42703", "MarkApplied", "dunlin by hand"] {
         assert!(lines[1].contains(word), "no {word} in {}", last.stdout);
     }
@@ -232,6 +235,7 @@ async fn events_are_told_to_programs_as_they_are_to_people() {
             ["error", "default", "002", "42703", "up"].map(Some),
             "{error}"
         );
+        assert_eq!(error["statement"], 1, "{error}");
         assert!(error["message"].as_str().is_some_and(|words| words.starts_with("002_b.sql:1:8: ")), "{error}");
     }
     let ran = project.dunlin(&["nonsense-file", "--json-log"]).await;

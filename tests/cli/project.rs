@@ -65,7 +65,12 @@ impl Project {
 
     /// `dunlin` at work in the folder, for whoever stops it.
     pub fn begin(&self, arguments: &[&str]) -> Begun {
-        let mut command = command(self.folder.path(), arguments, &[("DUNLIN_DATABASE_URL", &self.url)]);
+        self.begin_with(arguments, &[("DUNLIN_DATABASE_URL", &self.url)])
+    }
+
+    /// The same, with that environment alone.
+    pub fn begin_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Begun {
+        let mut command = command(self.folder.path(), arguments, environment);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Begun(command.spawn().expect("the program runs"))
     }
@@ -107,8 +112,34 @@ pub struct Begun(Child);
 impl Begun {
     /// Sends it a signal, as `INT`, and waits for its end.
     pub async fn end_by(self, signal: &str) -> Ran {
+        self.signal(signal);
+        self.end().await
+    }
+
+    /// The first line that it says on stderr, which its end leaves out.
+    pub async fn says_first(mut self) -> (String, Self) {
+        let first = tokio::task::spawn_blocking(move || {
+            let line = read_until(self.0.stderr.as_mut().expect("it was asked for"), "\n");
+            (line.trim_end().to_owned(), self)
+        });
+        first.await.expect("it is waited for")
+    }
+
+    /// What it prints until it has printed these words.
+    pub async fn prints(mut self, words: &'static str) -> (String, Self) {
+        let printed = tokio::task::spawn_blocking(move || {
+            (read_until(self.0.stdout.as_mut().expect("it was asked for"), words), self)
+        });
+        printed.await.expect("it is waited for")
+    }
+
+    fn signal(&self, signal: &str) {
         let killed = Command::new("kill").args([&format!("-{signal}"), &self.0.id().to_string()]).status();
         assert!(killed.is_ok_and(|status| status.success()));
+    }
+
+    /// Waits for its end.
+    pub async fn end(self) -> Ran {
         let output = tokio::task::spawn_blocking(move || self.0.wait_with_output()).await.expect("it is waited for");
         ran(output.expect("it ends"))
     }
@@ -136,14 +167,24 @@ impl Ran {
     }
 }
 
-fn command(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+/// By the byte, so that the rest stays where its end is read from.
+fn read_until(reader: &mut impl std::io::Read, words: &str) -> String {
+    let mut read = Vec::new();
+    let mut byte = [0];
+    while !read.ends_with(words.as_bytes()) && reader.read(&mut byte).expect("it can be read") == 1 {
+        read.extend(byte);
+    }
+    String::from_utf8(read).expect("it is text")
+}
+
+pub fn command(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
     command.args(arguments).current_dir(folder).env_clear().envs(environment.iter().copied());
     command.stdin(Stdio::null());
     command
 }
 
-fn ran(Output { status, stdout, stderr }: Output) -> Ran {
+pub fn ran(Output { status, stdout, stderr }: Output) -> Ran {
     let text = |bytes| String::from_utf8(bytes).expect("it prints text");
     Ran { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
 }

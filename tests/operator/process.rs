@@ -18,10 +18,16 @@ pub struct OperatorProcess {
 impl OperatorProcess {
     /// Starts one for a namespace.
     pub fn start(kubernetes: &Kubernetes, namespace: &str) -> Self {
+        Self::start_with(kubernetes, namespace, &["--log-level", "debug"])
+    }
+
+    /// The same with these flags.
+    pub fn start_with(kubernetes: &Kubernetes, namespace: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temp folder");
         let log = folder.path().join("log");
         let child = Command::new(env!("CARGO_BIN_EXE_dunlin"))
-            .args(["operator", "--log-level", "debug", "--namespace", namespace])
+            .args(["operator", "--namespace", namespace])
+            .args(flags)
             .env("KUBECONFIG", kubernetes.kubeconfig())
             .stderr(File::create(&log).expect("a file"))
             .spawn()

@@ -59,6 +59,13 @@ pub enum ClusterCommand {
     Check(CheckArgs),
     /// Print all that is known of a MigrationSet as one YAML document, without secrets and without SQL.
     Report(NameArgs),
+    /// Print the operator's log lines about a MigrationSet, or about all of the namespace.
+    Logs(LogsArgs),
+    /// Print kubectl_complete-dunlin, by which kubectl completes command lines of these verbs.
+    Completion(CompletionArgs),
+    /// Print what may stand in the place of the last word.
+    #[command(name = "__complete", hide = true)]
+    Complete(CompleteArgs),
     /// Print the version of this program and of the API that it speaks.
     Version(VersionArgs),
 }
@@ -224,6 +231,53 @@ pub struct CheckArgs {
     /// How to print. Without it, tables.
     #[arg(long, short = 'o', value_name = "FORMAT", value_enum)]
     pub output: Option<DocumentFormat>,
+}
+
+/// Settings of `logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// The MigrationSet's name, alone or as `migrationset/NAME`. Without it, all of the namespace.
+    #[arg(value_parser = set_name)]
+    pub name: Option<String>,
+
+    /// Go on, and print lines as they are written, until Ctrl-C.
+    #[arg(long, short = 'f')]
+    pub follow: bool,
+
+    /// How many of the last lines to begin with. Without it, all that there are.
+    #[arg(long, value_name = "COUNT")]
+    pub tail: Option<usize>,
+
+    /// How far back to look, such as 90s or 2h. Without it, as far as the log goes.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub since: Option<Duration>,
+
+    /// The namespace in which the operator runs. Without it, it is looked for in all.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub operator_namespace: Option<String>,
+}
+
+/// Settings of `completion`.
+#[derive(Debug, Args)]
+pub struct CompletionArgs {
+    /// For whom.
+    #[arg(value_name = "FOR", value_enum)]
+    pub completed: Completed,
+}
+
+/// Who completes command lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Completed {
+    /// kubectl, in whatever shell: put it into a folder of PATH as kubectl_complete-dunlin, and make it executable.
+    Kubectl,
+}
+
+/// Settings of `__complete`.
+#[derive(Debug, Args)]
+pub struct CompleteArgs {
+    /// The words behind `kubectl dunlin`, the last of them as far as it is typed.
+    #[arg(last = true)]
+    pub words: Vec<String>,
 }
 
 /// Reads a name as a person writes it, or as kubectl prints it (`migrationset.dunlin.dev/shop`).

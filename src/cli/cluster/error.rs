@@ -38,6 +38,31 @@ pub enum ClusterError {
     /// The API server refused, in its own words, as kubectl tells them.
     #[error("Error from server ({}): {}", .0.reason, .0.message)]
     Server(Box<Status>),
+    /// The API server refuses the operator's log.
+    #[error(
+        "Error from server ({}): {}\nkubectl dunlin logs needs the rights to list pods and to get pods/log where the operator runs: in \
+         the namespace that --operator-namespace names, or without it in all", .0.reason, .0.message
+    )]
+    NoRightToLogs(Box<Status>),
+    /// No operator is there.
+    #[error(
+        "no pod with the label {label} in {place}: install the operator, or name its namespace with --operator-namespace"
+    )]
+    NoOperator {
+        /// How it is looked for.
+        label: &'static str,
+        /// Where.
+        place: String,
+    },
+    /// A log broke off.
+    #[error("the log of pod {pod} broke off: run it again")]
+    Log {
+        /// Its namespace and name.
+        pod: String,
+        /// What went wrong.
+        #[source]
+        source: std::io::Error,
+    },
     /// The API server doesn't know MigrationSets.
     #[error(
         "error: the server doesn't have a resource type \"migrationsets\" in dunlin.dev/v1alpha1: install it with \
@@ -148,7 +173,13 @@ pub enum ClusterError {
 impl ClusterError {
     /// Whether the message is kubectl's own, which stands alone.
     pub(in crate::cli) fn is_kubectls(&self) -> bool {
-        matches!(self, Self::Server(_) | Self::NoSuchType)
+        matches!(self, Self::Server(_) | Self::NoRightToLogs(_) | Self::NoSuchType)
+    }
+
+    /// Whether the API server doesn't let whoever asks.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self, Self::NoRightToLogs(_))
+            || matches!(self, Self::Server(status) if [401, 403].contains(&status.code))
     }
 
     /// The exit code.
@@ -162,12 +193,15 @@ impl ClusterError {
             Self::Kubeconfig(_)
             | Self::Client(_)
             | Self::NoSuchType
+            | Self::NoOperator { .. }
             | Self::Deleted { .. }
             | Self::NoPlanWaits { .. }
             | Self::NoSuchRun { .. }
             | Self::UnfitDecision { .. }
             | Self::NothingFailed { .. } => Exit::Input,
-            Self::Unreachable { .. } | Self::NoAnswer { .. } => Exit::Unreachable,
+            Self::Unreachable { .. } | Self::NoAnswer { .. } | Self::NoRightToLogs(_) | Self::Log { .. } => {
+                Exit::Unreachable
+            }
             Self::TimedOut { .. } => Exit::Busy,
             Self::OtherPlan { .. } | Self::RollbackDenied { .. } => Exit::Blocked,
             Self::Stalled { known, .. } => known.map_or(Exit::Error, Exit::from),

@@ -7,10 +7,12 @@ mod access;
 mod approve;
 pub mod args;
 mod check;
+mod completion;
 mod confirm;
 mod error;
 mod follow;
 mod history;
+mod logs;
 pub mod output;
 mod plan;
 mod reconcile;
@@ -27,7 +29,7 @@ mod wait;
 use args::{AccessArgs, ClusterCli, ClusterCommand};
 pub use error::ClusterError;
 
-use super::{CliError, exit::Exit, talk, version};
+use super::{CliError, color, exit::Exit, talk, version};
 use crate::telemetry::Logger;
 use access::Cluster;
 
@@ -36,7 +38,9 @@ pub(super) fn run(cli: ClusterCli) -> Result<Exit, CliError> {
     let ClusterCli { command, access, log } = cli;
     let format = log.format();
     talk::init(format);
-    crate::telemetry::init(Logger::Command, log.log_level.as_deref(), format)?;
+    color::init(log.color);
+    let is_colored = color::is_on(color::Stream::Stderr);
+    crate::telemetry::init(Logger::Command, log.log_level.as_deref(), format, is_colored)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;
     let ended = runtime.block_on(async {
         tokio::select! {
@@ -54,8 +58,13 @@ pub(super) fn run(cli: ClusterCli) -> Result<Exit, CliError> {
 
 async fn dispatch(command: &ClusterCommand, access: &AccessArgs) -> Result<Exit, CliError> {
     if let ClusterCommand::Version(args) = command {
-        version::run(args)?;
-        return Ok(Exit::Done);
+        return version::run(args).map(|()| Exit::Done);
+    }
+    if let ClusterCommand::Completion(_) = command {
+        return completion::script().map(|()| Exit::Done);
+    }
+    if let ClusterCommand::Complete(args) = command {
+        return completion::complete(&args.words).await.map(|()| Exit::Done);
     }
     let cluster = Cluster::access(access).await?;
     match command {
@@ -72,7 +81,8 @@ async fn dispatch(command: &ClusterCommand, access: &AccessArgs) -> Result<Exit,
         ClusterCommand::Wait(args) => wait::run(&cluster, args).await?,
         ClusterCommand::Check(args) => return check::run(&cluster, args).await,
         ClusterCommand::Report(args) => report::run(&cluster, args).await?,
-        ClusterCommand::Version(_) => {}
+        ClusterCommand::Logs(args) => logs::run(&cluster, args).await?,
+        ClusterCommand::Version(_) | ClusterCommand::Completion(_) | ClusterCommand::Complete(_) => {}
     }
     Ok(Exit::Done)
 }

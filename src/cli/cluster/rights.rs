@@ -79,7 +79,9 @@ mod tests {
     fn every_verb_that_asks_the_cluster_is_in_the_table() {
         for verb in ClusterCli::command().get_subcommands().map(clap::Command::get_name) {
             let is_there = NEEDED.iter().any(|(typed, _)| typed.split(' ').next() == Some(verb));
-            assert_eq!(is_there, verb != "version", "{verb}");
+            // The rights that logs needs are needed where the operator runs, which is elsewhere.
+            let elsewhere = ["logs", "version", "completion", "__complete"];
+            assert_eq!(is_there, !elsewhere.contains(&verb), "{verb}");
         }
     }
 

@@ -55,7 +55,7 @@ pub(in crate::cli) fn config(args: &ConfigArgs) -> Result<Exit, CliError> {
     let ConfigCommand::View(ViewArgs { output, project }) = &args.command;
     let settings = settings(&Project::open(project)?)?;
     match output {
-        OutputFormat::Json => output::print_json(&settings)?,
+        format @ (OutputFormat::Json | OutputFormat::Yaml) => output::print_as(*format, &settings)?,
         OutputFormat::Text => {
             let rows = settings.iter().map(|Setting { name, value, from }| {
                 let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);

@@ -7,7 +7,7 @@ use crate::{
     api::v1alpha1::InvalidSpec,
     cli::{CliError, exit::Exit},
     core::{
-        outcome::Failure,
+        outcome::{Failure, Reason},
         plan::{FailedRun, Finding},
         task::Subject,
     },
@@ -77,6 +77,16 @@ pub enum LocalError {
         /// What to do.
         instead: &'static str,
     },
+    /// What was waited for didn't come in time.
+    #[error("the database doesn't hold {what} within {seconds} s; at last: {at_last}")]
+    TimedOut {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        seconds: f64,
+        /// How it stood.
+        at_last: String,
+    },
     /// It isn't possible as things are.
     #[error("{0}")]
     Impossible(String),
@@ -94,6 +104,8 @@ pub struct MigrationError {
     pub set: String,
     /// With which migration, seed or hook.
     pub subject: Subject,
+    /// Which of its statements, from 1, where it is one's.
+    pub statement: Option<u32>,
     /// What the server called it.
     pub sqlstate: Option<String>,
 }
@@ -109,14 +121,18 @@ impl LocalError {
         let Finding { reason, message, failure: run } = finding;
         let failure = Failure::new(reason, message);
         let Some(FailedRun { subject, error, .. }) = run else { return failure.into() };
-        MigrationError { failure, set: set.to_owned(), subject, sqlstate: error.sqlstate }.into()
+        MigrationError { failure, set: set.to_owned(), subject, statement: error.statement, sqlstate: error.sqlstate }
+            .into()
     }
 
     /// The same, as an event; `words` are its own and its causes'.
     pub(in crate::cli) fn event(&self, words: String) -> Event {
         let event = Event::new("error", words);
         match self {
-            Self::Migration(about) => event.set(&about.set).about(&about.subject).sqlstate(about.sqlstate.as_deref()),
+            Self::Migration(about) => {
+                let event = event.set(&about.set).about(&about.subject);
+                event.statement(about.statement).sqlstate(about.sqlstate.as_deref())
+            }
             _ => event,
         }
     }
@@ -135,6 +151,7 @@ impl LocalError {
             Self::Migration(about) => about.failure.reason.into(),
             Self::Write { .. } => Exit::Error,
             Self::Exists { .. } | Self::Impossible(_) => Exit::Blocked,
+            Self::TimedOut { .. } => Exit::Busy,
             Self::NotConfirmed(_) => Exit::Refused,
         }
     }
@@ -150,6 +167,20 @@ impl From<LocalError> for CliError {
     fn from(error: LocalError) -> Self {
         Self::Local(Box::new(error))
     }
+}
+
+/// Whether it may be otherwise at the next look: a database that isn't there yet, or a session that was lost.
+pub(super) fn passes(reason: Reason) -> bool {
+    matches!(reason, Reason::WaitingForDatabase | Reason::WaitingForLock | Reason::Retrying)
+}
+
+/// What the server said of a refusal, with its DETAIL where psql has it: it may hold rows, so that nothing but the history and
+/// whoever runs the command gets to see it.
+pub(super) fn detailed(message: &str, detail: Option<&str>) -> String {
+    let Some(detail) = detail else { return message.to_owned() };
+    let asides = ["\nHINT: ", "\nCONTEXT: "].into_iter().filter_map(|aside| message.find(aside)).min();
+    let (said, asides) = message.split_at(asides.unwrap_or(message.len()));
+    format!("{said}\nDETAIL: {detail}{asides}")
 }
 
 /// What an operator would do by itself is for whoever runs the command.
@@ -173,6 +204,18 @@ fn without_spec(invalid: &InvalidSpec) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_detail_stands_where_psql_has_it() {
+        for (message, expected) in [
+            ("a.sql:1:1: no\nSELECT\n^", "a.sql:1:1: no\nSELECT\n^\nDETAIL: why"),
+            ("no\nHINT: try\nCONTEXT: f", "no\nDETAIL: why\nHINT: try\nCONTEXT: f"),
+            ("no\nCONTEXT: f", "no\nDETAIL: why\nCONTEXT: f"),
+        ] {
+            assert_eq!(detailed(message, Some("why")), expected);
+            assert_eq!(detailed(message, None), message);
+        }
+    }
 
     #[test]
     fn nobody_at_a_terminal_is_promised_another_try() {

@@ -112,10 +112,10 @@ pub(in crate::cli) fn heads(args: &HeadsArgs) -> Result<Exit, CliError> {
     let content = project.content()?;
     let heads = content.dir.heads();
     match args.output {
-        OutputFormat::Json => {
+        format @ (OutputFormat::Json | OutputFormat::Yaml) => {
             let heads =
                 heads.iter().map(|head| serde_json::json!({"version": head.version.as_str(), "name": head.name}));
-            output::print_json(&heads.collect::<Vec<_>>())?;
+            output::print_as(format, &heads.collect::<Vec<_>>())?;
         }
         OutputFormat::Text => {
             let lines: Vec<String> = heads.iter().map(|head| format!("{}_{}\n", head.version, head.name)).collect();

@@ -20,6 +20,9 @@ pub struct HistoryArgs {
     /// How many of the last runs.
     #[arg(long = "last", short = 'n', value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub last: u32,
+    /// Leave out so many of the newest: with --last, a page further back.
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub skip: u32,
     /// How to print it.
     #[arg(long, short = 'o', value_name = "FORMAT", value_enum, default_value_t)]
     pub output: OutputFormat,
@@ -50,9 +53,11 @@ struct Told<'a> {
 pub(in crate::cli) async fn history(args: HistoryArgs) -> Result<Exit, CliError> {
     let project = Project::open(&args.project)?;
     let (session, _) = project.look(&project.parameters()?).await.map_err(LocalError::from)?;
-    let runs = session.runs(args.last).await.map_err(LocalError::from)?;
+    let runs = session.runs(args.last, args.skip).await.map_err(LocalError::from)?;
     match args.output {
-        OutputFormat::Json => output::print_json(&runs.iter().map(told).collect::<Vec<_>>())?,
+        format @ (OutputFormat::Json | OutputFormat::Yaml) => {
+            output::print_as(format, &runs.iter().map(told).collect::<Vec<_>>())?;
+        }
         OutputFormat::Text => output::print(&table(&runs))?,
     }
     Ok(Exit::Done)
@@ -68,6 +73,7 @@ fn told(run: &PastRun) -> Told<'_> {
         ("generation", serde_json::json!(run.generation)),
         ("error", serde_json::json!(run.error)),
         ("sqlstate", serde_json::json!(run.sqlstate)),
+        ("detail", serde_json::json!(run.detail)),
         ("statement", serde_json::json!(run.statement)),
         ("line", serde_json::json!(run.line)),
         ("column", serde_json::json!(run.column)),

@@ -23,8 +23,9 @@ use super::{
 use crate::{
     cli::{
         CliError,
+        color::Tone,
         exit::Exit,
-        output::{self, OutputFormat},
+        output::{self, OutputFormat, toned},
     },
     core::{
         bundle::Bundle,
@@ -99,6 +100,13 @@ impl Severity {
             Self::Hint => "hint",
         }
     }
+
+    fn tone(self) -> Tone {
+        match self {
+            Self::Error => Tone::Bad,
+            Self::Warning | Self::Hint => Tone::Caution,
+        }
+    }
 }
 
 /// Says what is wrong with the files, and ends with 3 where anything is.
@@ -108,7 +116,7 @@ pub(in crate::cli) fn lint(args: &LintArgs) -> Result<Exit, CliError> {
     let mut remarks = remarks(&project)?;
     remarks.retain(|remark| named.is_empty() || remark.file.as_ref().is_none_or(|file| named.contains(file)));
     match args.output {
-        OutputFormat::Json => output::print_json(&as_json(&remarks))?,
+        format @ (OutputFormat::Json | OutputFormat::Yaml) => output::print_as(format, &as_json(&remarks))?,
         OutputFormat::Text => output::print(&text(&remarks))?,
     }
     Ok(if is_sound(&remarks) { Exit::Done } else { Exit::Input })
@@ -121,7 +129,9 @@ pub(in crate::cli) async fn check(args: CheckArgs) -> Result<Exit, CliError> {
     let remarks = remarks(&project)?;
     if !is_sound(&remarks) {
         match output {
-            OutputFormat::Json => output::print_json(&json!({"lint": as_json(&remarks), "verify": null}))?,
+            format @ (OutputFormat::Json | OutputFormat::Yaml) => {
+                output::print_as(format, &json!({"lint": as_json(&remarks), "verify": null}))?;
+            }
             OutputFormat::Text => output::print(&text(&remarks))?,
         }
         talk::say("note", "the database wasn't looked at: correct the files first");
@@ -133,8 +143,8 @@ pub(in crate::cli) async fn check(args: CheckArgs) -> Result<Exit, CliError> {
     let seen = status::look(project).await?;
     let comparison = Comparison::of(&seen);
     match output {
-        OutputFormat::Json => {
-            output::print_json(&json!({"lint": as_json(&remarks), "verify": comparison.as_json()}))?;
+        format @ (OutputFormat::Json | OutputFormat::Yaml) => {
+            output::print_as(format, &json!({"lint": as_json(&remarks), "verify": comparison.as_json()}))?;
         }
         OutputFormat::Text => output::print(&comparison.text())?,
     }
@@ -318,7 +328,7 @@ fn text(remarks: &[Remark]) -> String {
         if let (Some(file), Some(line), Some(column)) = (file, line, column) {
             let _ = write!(text, "{file}:{line}:{column}: ");
         }
-        let _ = writeln!(text, "{}: {message}", severity.word());
+        let _ = writeln!(text, "{}: {message}", toned(severity.tone(), severity.word()));
     }
     let _ = match (count(remarks, Severity::Error), count(remarks, Severity::Warning)) {
         (0, 0) => writeln!(text, "the files are sound"),

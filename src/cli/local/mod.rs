@@ -11,6 +11,7 @@ pub mod files;
 pub mod history;
 mod interpolate;
 pub mod lint;
+mod meter;
 pub mod pack;
 pub mod plan;
 mod project;
@@ -28,6 +29,7 @@ pub mod status;
 pub mod trial;
 mod variables;
 pub mod verify;
+pub mod wait;
 
 use super::{CliError, exit::Exit, talk};
 

@@ -113,12 +113,15 @@ pub(super) async fn preview(mut project: Project, how: Preview) -> Result<Exit, 
         }
         _ => None,
     };
-    if output == OutputFormat::Json {
-        output::print_json(&Planned {
-            digest: assessment.plan.digest().to_string(),
-            steps: steps.iter().zip(&texts).map(|(step, text)| planned(step, text.as_deref())).collect(),
-            rehearsal: rehearsed.as_ref().map(|rehearsal| rehearse::told(steps, rehearsal)),
-        })?;
+    if output != OutputFormat::Text {
+        output::print_as(
+            output,
+            &Planned {
+                digest: assessment.plan.digest().to_string(),
+                steps: steps.iter().zip(&texts).map(|(step, text)| planned(step, text.as_deref())).collect(),
+                rehearsal: rehearsed.as_ref().map(|rehearsal| rehearse::told(steps, rehearsal)),
+            },
+        )?;
     }
     if let Some(rehearsal) = &rehearsed
         && let Some(exit) = rehearse::verdict(&project, steps, rehearsal)?

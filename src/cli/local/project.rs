@@ -29,6 +29,7 @@ use crate::{
 };
 
 /// A project that is open.
+#[derive(Clone)]
 pub struct Project {
     /// What it works with.
     pub settings: Settings,

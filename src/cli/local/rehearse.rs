@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    error::{LocalError, MigrationError},
+    error::{LocalError, MigrationError, detailed},
     project::Project,
     signals::Signals,
     talk::Event,
@@ -115,7 +115,7 @@ pub(super) fn verdict(project: &Project, steps: &[Step], rehearsal: &Rehearsal) 
             Event::new("stopped", "stopped: the rehearsal was rolled back, and nothing was changed").set(set).say();
             Ok(Some(Exit::Stopped))
         }
-        RehearsalEnd::Refused { step, error, in_the_way } => {
+        RehearsalEnd::Refused { step, error, detail, in_the_way } => {
             let step = &steps[*step];
             let (reason, words) = if *in_the_way {
                 (
@@ -127,13 +127,17 @@ pub(super) fn verdict(project: &Project, steps: &[Step], rehearsal: &Rehearsal) 
             };
             let before = format!("{passed} of {} went through before it.", steps.len());
             Err(MigrationError {
-                failure: Failure::new(reason, format!("{}\n{before} {words}", error.message)),
+                failure: Failure::new(
+                    reason,
+                    format!("{}\n{before} {words}", detailed(&error.message, detail.as_deref())),
+                ),
                 set: set.clone(),
                 subject: Subject::Migration {
                     version: step.version.clone(),
                     name: step.name.clone(),
                     direction: step.direction,
                 },
+                statement: error.statement,
                 sqlstate: error.sqlstate.clone(),
             }
             .into())

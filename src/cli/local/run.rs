@@ -4,14 +4,21 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::Instant};
 
-use super::{error::LocalError, project::Project, seed, signals::Signals, talk::Event};
+use super::{
+    error::{LocalError, detailed},
+    meter::{Meter, TICK},
+    project::Project,
+    seed,
+    signals::Signals,
+    talk::Event,
+};
 use crate::{
     cli::exit::Exit,
     core::{
         history::History,
         migration::{Direction, Version},
         outcome::Reason,
-        plan,
+        plan::{self, FailedRun, Finding},
         task::{Subject, TaskKind},
     },
     database::parameters::Parameters,
@@ -21,6 +28,8 @@ use crate::{
 
 /// How long somebody else's lock is waited for between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Among how many of the last runs a failed one is looked for.
+const LATEST: u32 = 100;
 
 /// What is carried out, with what.
 pub struct Run<'a> {
@@ -53,7 +62,7 @@ impl Run<'_> {
             let report = self.once(session, &stop, &mut signals).await;
             match &report.end {
                 End::Failed(failure) if failure.reason == Reason::WaitingForLock && *stop.borrow() != Stop::No => {
-                    return self.summarize(Report { end: End::Stopped, ..report });
+                    return self.summarize(Report { end: End::Stopped, ..report }).await;
                 }
                 End::Failed(failure) if failure.reason == Reason::WaitingForLock && Instant::now() < until => {
                     if !told {
@@ -62,10 +71,10 @@ impl Run<'_> {
                     }
                     tokio::select! {
                         () = tokio::time::sleep(PAUSE) => {}
-                        () = signals.next() => return self.summarize(Report { end: End::Stopped, ..report }),
+                        () = signals.next() => return self.summarize(Report { end: End::Stopped, ..report }).await,
                     }
                 }
-                _ => return self.summarize(report),
+                _ => return self.summarize(report).await,
             }
         }
     }
@@ -84,6 +93,8 @@ impl Run<'_> {
         let mut shown = running.subscribe();
         let mut execution = std::pin::pin!(execute::execute(session, work, stop.subscribe(), &running));
         let mut last = None;
+        let mut meter = Meter::begin();
+        let mut tick = tokio::time::interval(TICK);
         loop {
             tokio::select! {
                 biased;
@@ -91,19 +102,28 @@ impl Run<'_> {
                 () = signals.next() => {
                     if *stop.borrow() != Stop::No {
                         self.event("left", "left to the server: the next look tells what came of it").say();
+                        drop(meter.take());
                         std::process::exit(Exit::Stopped.code().into());
                     }
                     let words = "stopping: what is in a transaction is rolled back, a statement outside of one ends";
                     self.event("stopping", words).say();
                     stop.send_replace(Stop::CancelTransaction);
                 }
-                Ok(()) = shown.changed() => self.show(&mut last, shown.borrow_and_update().as_ref()),
+                Ok(()) = shown.changed() => match &mut meter {
+                    Some(meter) => meter.show(shown.borrow_and_update().as_ref()),
+                    None => self.show(&mut last, shown.borrow_and_update().as_ref()),
+                },
+                _ = tick.tick(), if meter.is_some() => {
+                    if let Some(meter) = &mut meter {
+                        meter.show(shown.borrow().as_ref());
+                    }
+                }
             }
         }
     }
 
     /// Says what was done, and why no more was.
-    fn summarize(&self, report: Report) -> Result<Exit, LocalError> {
+    async fn summarize(&self, report: Report) -> Result<Exit, LocalError> {
         let Report { history, applied, seeded, end } = report;
         let known = history.as_ref().map(History::by_version).unwrap_or_default();
         for (version, direction) in &applied {
@@ -130,11 +150,24 @@ impl Run<'_> {
                 let Some(history) = history else { return Ok(Exit::Done) };
                 let assessment = plan::plan(&self.content.dir, &history, &self.project.desired);
                 match assessment.findings.into_iter().next() {
-                    Some(finding) => Err(LocalError::held_up(finding, &self.project.desired.history.set)),
+                    Some(finding) => {
+                        let finding = self.in_detail(finding).await;
+                        Err(LocalError::held_up(finding, &self.project.desired.history.set))
+                    }
                     None => Ok(Exit::Done),
                 }
             }
         }
+    }
+
+    /// The same, with the server's DETAIL, which stands in the history alone. Where that can't be read, it is said without.
+    async fn in_detail(&self, mut finding: Finding) -> Finding {
+        let Some(FailedRun { run, error, .. }) = &finding.failure else { return finding };
+        let Ok((session, _)) = self.project.look(self.parameters).await else { return finding };
+        let runs = session.runs(LATEST, 0).await.unwrap_or_default();
+        let detail = runs.into_iter().find(|past| past.id == *run).and_then(|past| past.detail);
+        finding.message = finding.message.replacen(&error.message, &detailed(&error.message, detail.as_deref()), 1);
+        finding
     }
 
     /// Says that another migration has begun, or that something is in its way.
@@ -142,7 +175,7 @@ impl Run<'_> {
         let Some(running) = running else { return };
         let line = running.to_string();
         if last.as_ref() != Some(&line) {
-            self.event("running", line.as_str()).about(&running.subject).say();
+            self.event("running", line.as_str()).about(&running.subject).statement(running.statement).say();
             *last = Some(line);
         }
     }

@@ -11,7 +11,7 @@ use super::{
     block_on,
     error::LocalError,
     files::{slug, title, write_new},
-    project::Project,
+    project::{Both, Project},
     run::Run,
     talk,
 };
@@ -247,15 +247,13 @@ fn create(args: &CreateSeedArgs) -> Result<Exit, CliError> {
 async fn list(args: ListSeedsArgs) -> Result<Exit, CliError> {
     let mut project = Project::open(&args.project)?;
     let found = read(&project)?;
-    let content = project.content()?;
-    let parameters = project.parameters()?;
-    let (_session, history) = project.look(&parameters).await.map_err(LocalError::from)?;
+    let Both { content, history, .. } = project.read_both().await?;
     project.desired.seeds = found.seeds;
     project.desired.target = Target::Stay;
     let assessment = plan::plan(&content.dir, &history, &project.desired);
     let listed = listed(&project.desired.seeds, &history, &assessment);
     match args.output {
-        OutputFormat::Json => output::print_json(&listed)?,
+        format @ (OutputFormat::Json | OutputFormat::Yaml) => output::print_as(format, &listed)?,
         OutputFormat::Text => {
             let rows = listed.iter().map(|row| {
                 let counts = row.counts.as_ref();

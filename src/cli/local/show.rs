@@ -40,7 +40,7 @@ pub(in crate::cli) fn show(args: &ShowArgs) -> Result<Exit, CliError> {
         )
     })?;
     match args.output {
-        OutputFormat::Json => output::print_json(&described(migration))?,
+        format @ (OutputFormat::Json | OutputFormat::Yaml) => output::print_as(format, &described(migration))?,
         OutputFormat::Text => output::print(&text(migration))?,
     }
     Ok(Exit::Done)

@@ -7,19 +7,22 @@ use serde::Serialize;
 
 use super::{
     args::ProjectArgs,
-    error::LocalError,
+    error::{LocalError, passes},
     project::{Both, Project},
+    signals::Signals,
+    talk,
 };
 use crate::{
     cli::{
         CliError,
+        color::Tone,
         exit::Exit,
-        output::{self, OutputFormat},
+        output::{self, OutputFormat, toned},
     },
     core::{
-        desired::Desired,
         history::{History, Recorded, State},
         migration::{MigrationDir, Version},
+        pace::between_looks,
         plan::{self, Assessment},
     },
 };
@@ -36,6 +39,17 @@ pub struct ReadArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub project: ProjectArgs,
+}
+
+/// Settings of `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Go on, and print it again whenever it is otherwise, until Ctrl-C.
+    #[arg(long, short = 'w', conflicts_with = "exit_code")]
+    pub watch: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub read: ReadArgs,
 }
 
 /// Settings of `list`.
@@ -131,19 +145,61 @@ pub(super) async fn look(project: Project) -> Result<Seen, LocalError> {
 }
 
 /// Prints counts, and what holds the next run up.
-pub(in crate::cli) async fn status(args: ReadArgs) -> Result<Exit, CliError> {
-    let seen = look(Project::open(&args.project)?).await?;
-    let Seen { project: Project { settings, desired, .. }, assessment, .. } = &seen;
-    let status = status_of(&settings.env, desired, assessment, &list_all(&seen));
-    let exit = if args.exit_code && !status.in_sync { Exit::Differs } else { Exit::Done };
-    match args.output {
-        OutputFormat::Json => output::print_json(&status)?,
-        OutputFormat::Text => output::print(&text(&status))?,
+pub(in crate::cli) async fn status(args: StatusArgs) -> Result<Exit, CliError> {
+    let StatusArgs { watch, read } = args;
+    let project = Project::open(&read.project)?;
+    if watch {
+        return follow(&project, read.output).await;
     }
+    let status = status_of(&look(project).await?);
+    let exit = if read.exit_code && !status.in_sync { Exit::Differs } else { Exit::Done };
+    output::print(&shown(read.output, &status)?)?;
     Ok(exit)
 }
 
-fn status_of(env: &str, desired: &Desired, assessment: &Assessment, listed: &[Listed]) -> Status {
+/// Prints it, and again whenever it is otherwise. A database that is away is waited for.
+async fn follow(project: &Project, format: OutputFormat) -> Result<Exit, CliError> {
+    let mut signals = Signals::listen();
+    let (mut last, mut unchanged) = (String::new(), 0);
+    loop {
+        let text = tokio::select! {
+            seen = look(project.clone()) => match seen {
+                Ok(seen) => shown(format, &status_of(&seen))?,
+                Err(LocalError::Engine(failure)) if passes(failure.reason) => failure.message,
+                Err(error) => return Err(error.into()),
+            },
+            () = signals.next() => return Ok(Exit::Stopped),
+        };
+        unchanged = if text == last { unchanged + 1 } else { 1 };
+        if text != last {
+            // What isn't known is no status.
+            if text.ends_with('\n') {
+                let separated = if format == OutputFormat::Yaml { "---\n" } else { "" };
+                if !output::print_some(&format!("{separated}{text}"))? {
+                    return Ok(Exit::Done);
+                }
+            } else {
+                talk::say("waiting", text.as_str());
+            }
+            last = text;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(between_looks(unchanged, rand::random())) => {}
+            () = signals.next() => return Ok(Exit::Stopped),
+        }
+    }
+}
+
+fn shown(format: OutputFormat, status: &Status) -> Result<String, CliError> {
+    match format {
+        OutputFormat::Json | OutputFormat::Yaml => output::document(format, status),
+        OutputFormat::Text => Ok(text(status)),
+    }
+}
+
+fn status_of(seen: &Seen) -> Status {
+    let Seen { project: Project { settings, desired, .. }, assessment, .. } = seen;
+    let listed = list_all(seen);
     let count = |states: &[Standing]| listed.iter().filter(|row| states.contains(&row.state)).count();
     let findings: Vec<Finding> = assessment
         .findings
@@ -152,7 +208,7 @@ fn status_of(env: &str, desired: &Desired, assessment: &Assessment, listed: &[Li
         .collect();
     let differs = [Standing::Pending, Standing::Failed, Standing::Interrupted, Standing::Changed, Standing::Missing];
     Status {
-        env: env.to_owned(),
+        env: settings.env.clone(),
         set: desired.history.set.clone(),
         in_sync: count(&differs) == 0 && findings.is_empty(),
         version: assessment.version.as_ref().map(Version::to_string),
@@ -174,11 +230,11 @@ fn text(status: &Status) -> String {
     );
     for (name, count) in [("failed", failed), ("changed", changed), ("missing", missing)] {
         if *count > 0 {
-            let _ = writeln!(text, "{name:<12} {count}");
+            let _ = writeln!(text, "{}", toned(Tone::Bad, &format!("{name:<12} {count}")));
         }
     }
     for finding in findings {
-        let _ = writeln!(text, "\n{}: {}", finding.reason, finding.message);
+        let _ = writeln!(text, "\n{}: {}", toned(Tone::Bad, &finding.reason), finding.message);
     }
     text
 }
@@ -191,7 +247,7 @@ pub(in crate::cli) async fn list(args: ListArgs) -> Result<Exit, CliError> {
         listed.iter().any(|row| !matches!(row.state, Standing::Applied | Standing::Stamped | Standing::Replaced));
     listed.retain(|row| state.is_empty() || state.contains(&row.state));
     match read.output {
-        OutputFormat::Json => output::print_json(&listed)?,
+        format @ (OutputFormat::Json | OutputFormat::Yaml) => output::print_as(format, &listed)?,
         OutputFormat::Text => output::print(&table(&listed))?,
     }
     Ok(if read.exit_code && differs { Exit::Differs } else { Exit::Done })
@@ -202,7 +258,9 @@ pub(in crate::cli) async fn current(args: ReadArgs) -> Result<Exit, CliError> {
     let Seen { assessment, .. } = look(Project::open(&args.project)?).await?;
     let version = assessment.version.as_ref().map(Version::to_string);
     match args.output {
-        OutputFormat::Json => output::print_json(&serde_json::json!({"version": version}))?,
+        format @ (OutputFormat::Json | OutputFormat::Yaml) => {
+            output::print_as(format, &serde_json::json!({"version": version}))?;
+        }
         OutputFormat::Text => output::print(&format!("{}\n", version.as_deref().unwrap_or("none")))?,
     }
     let differs = !assessment.plan.steps.is_empty() || !assessment.findings.is_empty();

@@ -9,8 +9,9 @@ use super::{
 use crate::{
     cli::{
         CliError,
+        color::Tone,
         exit::Exit,
-        output::{self, OutputFormat},
+        output::{self, OutputFormat, toned},
     },
     core::{
         history::{Recorded, State},
@@ -24,7 +25,7 @@ pub(in crate::cli) async fn verify(args: ReadArgs) -> Result<Exit, CliError> {
     let seen = look(Project::open(&args.project)?).await?;
     let comparison = Comparison::of(&seen);
     match args.output {
-        OutputFormat::Json => output::print_json(&comparison.as_json())?,
+        format @ (OutputFormat::Json | OutputFormat::Yaml) => output::print_as(format, &comparison.as_json())?,
         OutputFormat::Text => output::print(&comparison.text())?,
     }
     Ok(comparison.exit())
@@ -80,21 +81,30 @@ impl<'a> Comparison<'a> {
     pub fn text(&self) -> String {
         let Self { assessment, unfinished, count } = self;
         if *count == 0 {
-            return format!("verified: {} applied, all as their files say\n", assessment.applied);
+            return format!(
+                "{}: {} applied, all as their files say\n",
+                toned(Tone::Good, "verified"),
+                assessment.applied
+            );
         }
         let mut text = String::new();
         for drift in &assessment.checksum_drift {
             let _ = writeln!(
                 text,
-                "changed      {} (run {})\n  recorded   {}\n  found      {}",
-                drift.file, drift.run, drift.recorded, drift.found
+                "{}      {} (run {})\n  recorded   {}\n  found      {}",
+                toned(Tone::Bad, "changed"),
+                drift.file,
+                drift.run,
+                drift.recorded,
+                drift.found
             );
         }
         for version in &assessment.missing {
-            let _ = writeln!(text, "missing      {version}: applied, and there is no file");
+            let _ = writeln!(text, "{}      {version}: applied, and there is no file", toned(Tone::Bad, "missing"));
         }
         for (row, state) in unfinished {
-            let _ = writeln!(text, "{state:<12} {}_{} (run {})", row.version, row.name, row.run.id);
+            let state = toned(Tone::Bad, &format!("{state:<12}"));
+            let _ = writeln!(text, "{state} {}_{} (run {})", row.version, row.name, row.run.id);
         }
         text
     }

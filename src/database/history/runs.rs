@@ -31,6 +31,8 @@ pub struct PastRun {
     pub generation: Option<i64>,
     pub error: Option<String>,
     pub sqlstate: Option<String>,
+    /// DETAIL, which may hold rows.
+    pub detail: Option<String>,
     pub statement: Option<i64>,
     pub line: Option<i64>,
     pub column: Option<i64>,
@@ -39,9 +41,9 @@ pub struct PastRun {
     pub resolved_at: Option<String>,
 }
 
-/// The query for the last runs, the newest first; a row says in its first column what it is.
+/// The query for the last runs but so many that are newer still, the newest first; a row says in its first column what it is.
 #[must_use]
-pub fn query(tables: &Tables, last: u32) -> String {
+pub fn query(tables: &Tables, last: u32, skipped: u32) -> String {
     let time =
         |column: &str| format!("pg_catalog.to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')");
     format!(
@@ -49,8 +51,8 @@ pub fn query(tables: &Tables, last: u32) -> String {
          SELECT 'run', r.id, r.version, r.name, r.direction, r.kind, r.outcome, {started}, {finished}, \
          (EXTRACT(epoch FROM r.finished_at - r.started_at) * 1000)::pg_catalog.int8, r.attempts, r.batch, r.performed_by, r.checksum, \
          r.source_digest, r.plan_digest, r.generation, pg_catalog.\"left\"(r.error, {LONGEST_MESSAGE}), r.sqlstate, r.statement, \
-         r.error_line, r.error_column, r.resolution, r.resolved_by, {resolved} \
-         FROM {run} AS r WHERE r.\"set\" = {set} ORDER BY r.id DESC LIMIT {last}",
+         r.error_line, r.error_column, r.resolution, r.resolved_by, {resolved}, pg_catalog.\"left\"(r.detail, {LONGEST_MESSAGE}) \
+         FROM {run} AS r WHERE r.\"set\" = {set} ORDER BY r.id DESC LIMIT {last} OFFSET {skipped}",
         mark = layout::mark_sql(tables),
         started = time("r.started_at"),
         finished = time("r.finished_at"),
@@ -122,5 +124,6 @@ fn past(row: &Row) -> Option<PastRun> {
         resolution: text(22),
         resolved_by: text(23),
         resolved_at: text(24),
+        detail: text(25),
     })
 }
