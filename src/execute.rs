@@ -4,6 +4,7 @@
 
 mod claim;
 mod describe;
+mod hooks;
 mod jobs;
 mod past;
 mod rehearse;
@@ -23,7 +24,7 @@ use crate::{
         history::History,
         migration::{Direction, MigrationDir, Version},
         outcome::{Failure, Reason},
-        plan::{self, Assessment},
+        plan::{self, Assessment, PlanHooks},
     },
     database::{
         connect::{self, Connection},
@@ -35,7 +36,9 @@ use crate::{
     },
 };
 use claim::Claim;
+use hooks::HooksEnded;
 
+pub use hooks::{HookCall, HookEnd, RunHook, SqlAlone};
 pub use rehearse::{Rehearsal, RehearsalEnd, rehearse};
 pub use running::Running;
 
@@ -67,6 +70,10 @@ pub struct Work<'a> {
     pub shell: Shell,
     /// Which object asks, by its uid: a generation of it that is older than one that was here already is not followed.
     pub uid: Option<&'a str>,
+    /// The environment, by hand, for hooks.
+    pub environment: Option<&'a str>,
+    /// How hooks run that aren't SQL.
+    pub hooks: &'a dyn RunHook,
 }
 
 /// Who asks for an execution.
@@ -187,12 +194,18 @@ async fn run(
     report: &mut Report,
 ) -> End {
     let mut amended = Vec::new();
+    let mut hooks = PlanHooks::default();
+    let mut failed = None;
     loop {
         let (history, assessment) = match look_again(claim, work).await {
             Ok(seen) => seen,
             Err(failure) => return End::Failed(failure),
         };
         report.history = Some(history.clone());
+        // A hook's failure that the history holds nothing up by: by hand it is told, and that is the end.
+        if let Some(failure) = failed.take().filter(|_| assessment.findings.is_empty()) {
+            return End::Failed(failure);
+        }
         if *stop.borrow() != Stop::No {
             return End::Stopped;
         }
@@ -207,7 +220,31 @@ async fn run(
             amended = assessment.amendments;
             continue;
         }
-        if !assessment.findings.is_empty() || assessment.plan.steps.is_empty() {
+        let goes_on = assessment.findings.is_empty() && !assessment.plan.steps.is_empty();
+        let now =
+            if assessment.hooks.due.is_empty() && goes_on { &assessment.hooks.before } else { &assessment.hooks.due };
+        if !now.is_empty() {
+            if hooks == assessment.hooks {
+                let what = format!("the history doesn't show that {} has run", now[0].context.key);
+                return End::Failed(Failure::new(Reason::Retrying, what));
+            }
+            let writer = claim.writer(work, None, step::next_batch(&history));
+            match (hooks::Hooks { claim, work, stop, running }).run(&writer, now).await {
+                HooksEnded::Through => {}
+                HooksEnded::Recorded(failure) => failed = Some(failure),
+                HooksEnded::Stopped => {
+                    report.history = last_look(claim, work).await;
+                    return End::Stopped;
+                }
+                HooksEnded::Failed(failure) => {
+                    report.history = last_look(claim, work).await;
+                    return End::Failed(failure);
+                }
+            }
+            hooks = assessment.hooks;
+            continue;
+        }
+        if !goes_on {
             return End::Finished;
         }
         let is_done = |step: &&plan::Step| report.applied.contains(&(step.version.clone(), step.direction));

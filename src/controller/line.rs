@@ -32,7 +32,7 @@ use crate::{
         plan::{self, Assessment},
         task::{Subject, TaskKind},
     },
-    execute::{End, Report, Running, Shell, Work},
+    execute::{End, Report, Running, Shell, SqlAlone, Work},
     source::{Content, Snapshot},
 };
 
@@ -285,6 +285,8 @@ impl<'a> Line<'a> {
             take_over_from,
             shell: Shell::Operator,
             uid: Some(&uid),
+            environment: None,
+            hooks: &SqlAlone,
         };
         let asked = *self.context.stop.borrow();
         let stop = self.context.registry.executing(&self.name, &self.uid, asked);

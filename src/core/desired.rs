@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{bundle::Digest, format::Format, migration::Version};
+use super::{bundle::Digest, format::Format, hook::Hooks, migration::Version};
 
 /// Everything that a MigrationSet asks of the engine. Built only from a valid spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Desired {
     pub resolutions: Vec<Resolution>,
     /// What a person decided about runs of seeds and hooks, by what these are called.
     pub task_resolutions: Vec<TaskResolution>,
+    /// What to run around a plan.
+    pub hooks: Hooks,
     /// How often the database is looked at again when nothing changed.
     pub interval: Duration,
 }
@@ -74,6 +76,7 @@ impl Desired {
             approval: Approval::default(),
             resolutions: Vec::new(),
             task_resolutions: Vec::new(),
+            hooks: Hooks::default(),
             interval: Duration::from_mins(10),
         }
     }

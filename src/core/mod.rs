@@ -7,6 +7,7 @@ pub mod desired;
 pub mod format;
 pub mod graph;
 pub mod history;
+pub mod hook;
 pub mod job;
 pub mod migration;
 pub mod outcome;

@@ -11,7 +11,11 @@ use crate::{
 
 /// What the history and the status say of a refusal.
 pub(super) fn wrong(job: &Job<'_>, refusal: &Refusal) -> Wrong {
-    let section = &job.section;
+    wrong_in(&job.file, &job.section, refusal)
+}
+
+/// The same of a section of any name.
+pub(super) fn wrong_in(file: &str, section: &Section, refusal: &Refusal) -> Wrong {
     match &refusal.error {
         SqlError::Lost { message } => {
             Wrong { error: RunError { message: message.clone(), ..RunError::default() }, detail: None }
@@ -23,8 +27,8 @@ pub(super) fn wrong(job: &Job<'_>, refusal: &Refusal) -> Wrong {
             };
             let place = position.map(|position| position::locate(&section.text, section.first_line, position));
             let mut message = match &place {
-                Some(place) => format!("{}:{}:{}: ", job.file, place.line, place.column),
-                None => format!("{}: ", job.file),
+                Some(place) => format!("{file}:{}:{}: ", place.line, place.column),
+                None => format!("{file}: "),
             };
             message.push_str(where_it_struck(refusal.part));
             message.push_str(&words(error));

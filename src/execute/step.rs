@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::{
     Running, Stop, Work,
     claim::Claim,
-    describe, jobs, lost, retry,
+    describe, hooks, jobs, lost, retry,
     supervise::{look_every, supervise},
 };
 use crate::{
@@ -163,6 +163,9 @@ pub(super) async fn run_plan(
         Err(failure) => return Ended::Failed(failure),
     };
     let writer = claim.writer(work, Some(plan.digest().to_string()), next_batch(history));
+    if let Err(failure) = hooks::open(claim, &writer, &assessment.hooks.after).await {
+        return Ended::Failed(failure);
+    }
     let single = work.desired.policy.transaction == TransactionScope::Single;
     let mut committed = applied.len();
     let known = history.by_version();
@@ -532,7 +535,7 @@ struct Begun {
 }
 
 /// Sends rows of ours, between two fail points; an error leaves no transaction open.
-async fn write(claim: &Claim, sql: &str, before: Point, after: Point) -> Result<(), SqlError> {
+pub(super) async fn write(claim: &Claim, sql: &str, before: Point, after: Point) -> Result<(), SqlError> {
     reached(before).await;
     let written = session::query(claim.client(), sql).await;
     reached(after).await;
@@ -547,11 +550,11 @@ async fn write(claim: &Claim, sql: &str, before: Point, after: Point) -> Result<
     }
 }
 
-fn next_batch(history: &History) -> i64 {
+pub(super) fn next_batch(history: &History) -> i64 {
     history.migrations.iter().map(|row| row.batch).max().unwrap_or(0) + 1
 }
 
 #[allow(clippy::disallowed_methods, reason = "when a run started is known to nobody else")]
-fn now() -> String {
+pub(super) fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -3,6 +3,7 @@
 mod apply;
 mod docs;
 mod files;
+mod hooks;
 mod lint;
 mod pack;
 mod past;

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{
-    args::{FilesArgs, ProjectArgs},
+    args::{FilesArgs, HookArgs, ProjectArgs},
     environment::Environment,
     error::LocalError,
     settings::Settings,
@@ -17,6 +17,7 @@ use crate::{
         desired::{Audience, Desired},
         format::Format,
         history::History,
+        hook::Hooks,
         outcome::Failure,
     },
     database::{
@@ -64,6 +65,17 @@ impl Project {
         let settings = Settings::read(files, database, &Environment::read(files.env_file.as_deref())?)?;
         let (desired, counted) = desired(&settings)?;
         Ok(Self { settings, desired, counted })
+    }
+
+    /// Leaves the hooks out, where that is asked for, and says so where there are any.
+    pub fn choose_hooks(&mut self, args: HookArgs) {
+        let places = self.desired.hooks.places();
+        if !args.no_hooks || places.is_empty() {
+            return;
+        }
+        self.desired.hooks = Hooks::default();
+        let names: Vec<&str> = places.iter().map(|place| place.field()).collect();
+        talk::say("hooksLeftOut", format!("hooks are left out, as --no-hooks asks: {}", names.join(", ")));
     }
 
     /// Reads the migration files.
@@ -125,6 +137,7 @@ fn desired(settings: &Settings) -> Result<(Desired, Value), LocalError> {
     }
     let mut desired = v1alpha1::desired(&set).map_err(LocalError::Spec)?;
     desired.audience = Audience::CommandLine;
+    desired.hooks = settings.hooks.clone();
     Ok((desired, json!({"policy": set.spec.policy, "approval": set.spec.approval})))
 }
 

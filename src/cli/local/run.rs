@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::Instant};
 
-use super::{error::LocalError, project::Project, signals::Signals, talk::Event};
+use super::{error::LocalError, hooks::Commands, project::Project, signals::Signals, talk::Event};
 use crate::{
     cli::exit::Exit,
     core::{
@@ -71,6 +71,7 @@ impl Run<'_> {
 
     async fn once(&self, session: Session, stop: &watch::Sender<Stop>, signals: &mut Signals) -> Report {
         let running = watch::Sender::new(None);
+        let commands = Commands { folder: self.project.settings.folder.clone(), parameters: self.parameters };
         let work = Work {
             parameters: self.parameters,
             desired: &self.project.desired,
@@ -79,6 +80,8 @@ impl Run<'_> {
             take_over_from: None,
             shell: Shell::Hand,
             uid: None,
+            environment: Some(&self.project.settings.env),
+            hooks: &commands,
         };
         let mut shown = running.subscribe();
         let mut execution = std::pin::pin!(execute::execute(session, work, stop.subscribe(), &running));

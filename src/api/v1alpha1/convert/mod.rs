@@ -19,6 +19,7 @@ use super::{
 };
 use crate::core::{
     desired::{Audience, Desired, OnMissing, Owner, SessionSettings},
+    hook::Hooks,
     reference::{DatabaseRef, SourceRef},
 };
 use problems::Problems;
@@ -136,6 +137,7 @@ pub fn parse(set: &MigrationSet) -> Result<Parsed, InvalidSpec> {
                 approval,
                 resolutions,
                 task_resolutions,
+                hooks: Hooks::default(),
                 interval,
             },
             database,
