@@ -12,6 +12,7 @@ use super::{
     context::{Context, now, parse_owner},
     dereference::{self, SecretStamps},
     due::is_forged,
+    hooks::ClusterHooks,
     looks::Expected,
     observe::{self, Short},
     perform::{Progress, perform},
@@ -32,7 +33,7 @@ use crate::{
         plan::{self, Assessment},
         task::{Subject, TaskKind},
     },
-    execute::{End, Report, Running, Shell, SqlAlone, Work},
+    execute::{End, Report, Running, Shell, Work},
     source::{Content, Snapshot},
 };
 
@@ -277,6 +278,8 @@ impl<'a> Line<'a> {
     ) -> (Report, Option<(History, Assessment)>) {
         let observe::Look { parameters, session, history, assessment, ownership: _ } = look;
         let uid = self.uid.clone();
+        let (client, owner) = (self.context.client.clone(), self.name.clone());
+        let hooks = ClusterHooks { client: &client, set: self.set, name: &owner };
         let work = Work {
             parameters: &parameters,
             desired: &parsed.desired,
@@ -286,7 +289,7 @@ impl<'a> Line<'a> {
             shell: Shell::Operator,
             uid: Some(&uid),
             environment: None,
-            hooks: &SqlAlone,
+            hooks: &hooks,
         };
         let asked = *self.context.stop.borrow();
         let stop = self.context.registry.executing(&self.name, &self.uid, asked);

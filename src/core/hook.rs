@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     bundle::hexadecimal,
     desired::Action,
+    endpoint::Endpoint,
     history::{RunError, RunOutcome},
     migration::{Direction, Section},
 };
@@ -130,7 +131,7 @@ pub enum Act {
     /// A Job from the template of that CronJob.
     Job(String),
     /// A POST to that URL.
-    Http(String),
+    Http(Endpoint),
     /// A command of the shell.
     Command(String),
 }
@@ -200,7 +201,7 @@ impl Hook {
         let (kind, text) = match &self.act {
             Act::Sql(section) => ("sql", section.text.as_str()),
             Act::Job(name) => ("job", name.as_str()),
-            Act::Http(url) => ("http", url.as_str()),
+            Act::Http(endpoint) => ("http", endpoint.url()),
             Act::Command(command) => ("command", command.as_str()),
         };
         let mut hash = Sha256::new();
@@ -449,7 +450,7 @@ mod tests {
             hook(Act::Command("true".to_owned()), 2),
             hook(Act::Command("false".to_owned()), 1),
             hook(Act::Job("true".to_owned()), 1),
-            hook(Act::Http("true".to_owned()), 1),
+            hook(Act::Http(Endpoint::parse("https://true").expect("a URL")), 1),
         ];
         let mut checksums: Vec<String> = all.iter().map(Hook::checksum).collect();
         assert_eq!(all[0].checksum(), all[0].clone().checksum());

@@ -4,6 +4,7 @@ pub mod bundle;
 pub mod conditions;
 pub mod decide;
 pub mod desired;
+pub mod endpoint;
 pub mod format;
 pub mod graph;
 pub mod history;

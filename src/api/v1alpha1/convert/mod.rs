@@ -2,6 +2,7 @@
 //!
 //! Every field is taken apart by name, so that a new one can't be forgotten: what isn't honoured is refused.
 
+mod hooks;
 mod policy;
 mod problems;
 mod references;
@@ -19,7 +20,6 @@ use super::{
 };
 use crate::core::{
     desired::{Audience, Desired, OnMissing, Owner, SessionSettings},
-    hook::Hooks,
     reference::{DatabaseRef, SourceRef},
 };
 use problems::Problems;
@@ -107,9 +107,7 @@ pub fn parse(set: &MigrationSet) -> Result<Parsed, InvalidSpec> {
     if seeds.is_some() {
         problems.add("spec.seeds", "seeds are not supported yet: remove it");
     }
-    if let Some(hooks) = hooks {
-        policy::refuse_hooks(hooks, &mut problems);
-    }
+    let hooks = hooks.as_ref().map(|hooks| hooks::read_hooks(hooks, &mut problems)).unwrap_or_default();
     let interval = problems.take("spec.interval", parse_duration(interval)).unwrap_or_default();
     if interval < Duration::from_secs(1) && !problems.about("spec.interval") {
         problems.add("spec.interval", "shorter than a second: write a duration from 1s to 24h");
@@ -137,7 +135,7 @@ pub fn parse(set: &MigrationSet) -> Result<Parsed, InvalidSpec> {
                 approval,
                 resolutions,
                 task_resolutions,
-                hooks: Hooks::default(),
+                hooks,
                 interval,
             },
             database,
