@@ -39,7 +39,13 @@ impl Endpoint {
         }
         let (host, port) = split_port(authority).ok_or_else(malformed)?;
         let port = match port {
-            None => if tls { 443 } else { 80 },
+            None => {
+                if tls {
+                    443
+                } else {
+                    80
+                }
+            }
             Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or_else(malformed)?,
         };
         let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };

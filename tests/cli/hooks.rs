@@ -68,7 +68,8 @@ async fn a_plan_and_a_dry_run_run_no_hook() {
 #[tokio::test]
 async fn a_hook_is_told_what_it_runs_for() {
     let told = "env | grep ^DUNLIN_ | grep -v -e _URL= -e _ID= -e _PLAN= | sort >> log";
-    let settings = format!("set: shop\nhooks: {{pre_apply: \"{told}\", post_apply: \"echo; {told}\"}}\n").replace("echo; ", "echo >> log; ");
+    let settings = format!("set: shop\nhooks: {{pre_apply: \"{told}\", post_apply: \"echo; {told}\"}}\n")
+        .replace("echo; ", "echo >> log; ");
     let project = with(&["001", "002"], &settings).await;
     project.dunlin(&["apply"]).await.code(0);
     let common = ["DUNLIN_DIRECTION=up", "DUNLIN_ENV=default"];
@@ -84,10 +85,7 @@ async fn a_hook_is_told_what_it_runs_for() {
     ]);
     has_log(&project, &expected);
     let runs = "SELECT string_agg(version || ' ' || outcome, ', ' ORDER BY id) FROM dunlin.run";
-    assert_eq!(
-        project.ask(runs).await,
-        "preApply[0] succeeded, postApply[0] succeeded, 001 succeeded, 002 succeeded"
-    );
+    assert_eq!(project.ask(runs).await, "preApply[0] succeeded, postApply[0] succeeded, 001 succeeded, 002 succeeded");
 }
 
 /// M26: the lock is held while a hook runs.
@@ -139,9 +137,17 @@ async fn a_pre_hook_that_fails_stops_the_plan() {
 /// M27, bug 21: a post hook that fails is told, and runs again with the next apply; no SQL does.
 #[tokio::test]
 async fn a_post_hook_that_fails_never_runs_sql_again() {
-    let project = with(&["001", "002"], "hooks: {post_apply: ['echo one >> log', 'echo $DUNLIN_VERSIONS >> log; test -e well']}\n").await;
+    let project = with(
+        &["001", "002"],
+        "hooks: {post_apply: ['echo one >> log', 'echo $DUNLIN_VERSIONS >> log; test -e well']}\n",
+    )
+    .await;
     let ran = project.dunlin(&["apply"]).await;
-    ran.code(5).says(&["applied 002_t.sql", "hooks.post_apply[1] ended with exit code 1", "What was planned has been applied"]);
+    ran.code(5).says(&[
+        "applied 002_t.sql",
+        "hooks.post_apply[1] ended with exit code 1",
+        "What was planned has been applied",
+    ]);
     assert_eq!(project.tables().await, "t_001 t_002");
     project.dunlin(&["apply"]).await.code(5).says(&["hooks.post_apply[1] ended with exit code 1"]);
     project.write("well", "");
@@ -223,9 +229,8 @@ async fn an_environment_has_hooks_of_its_own() {
     let settings = "hooks: {pre_apply: 'echo all ${DUNLIN_ENV} >> log', post_apply: 'echo all >> log'}\n\
                     envs:\n  staging:\n    hooks: {pre_apply: 'echo staging ${DUNLIN_ENV} >> log', post_apply: []}\n  other: {}\n";
     let project = with(&["001", "002"], settings).await;
-    let apply = async |arguments: &[&str]| -> Ran {
-        project.dunlin(&[&["up", "--url-overrides"], arguments].concat()).await
-    };
+    let apply =
+        async |arguments: &[&str]| -> Ran { project.dunlin(&[&["up", "--url-overrides"], arguments].concat()).await };
     apply(&["--env", "staging"]).await.code(0);
     apply(&["--env", "other"]).await.code(0);
     has_log(&project, &["staging staging", "all other", "all"]);
@@ -239,7 +244,11 @@ async fn an_environment_has_hooks_of_its_own() {
 /// A killed command forgets no post hook.
 #[tokio::test]
 async fn a_post_hook_that_is_due_is_not_forgotten() {
-    let project = with(&["001"], "hooks: {post_apply: 'echo $DUNLIN_VERSIONS >> log; touch here; while [ ! -e go ]; do sleep 0.05; done'}\n").await;
+    let project = with(
+        &["001"],
+        "hooks: {post_apply: 'echo $DUNLIN_VERSIONS >> log; touch here; while [ ! -e go ]; do sleep 0.05; done'}\n",
+    )
+    .await;
     let begun = project.begin(&["apply"]);
     support::eventually("the hook runs", Duration::from_secs(20), async || {
         project.path("here").exists().then_some(()).ok_or("no file")

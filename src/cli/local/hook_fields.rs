@@ -76,7 +76,9 @@ fn list(value: &Value) -> Result<Vec<String>, String> {
     };
     match value {
         Value::Null => Ok(Vec::new()),
-        Value::Array(commands) if commands.len() > MOST => Err(format!("has more than {MOST} commands: join some of them")),
+        Value::Array(commands) if commands.len() > MOST => {
+            Err(format!("has more than {MOST} commands: join some of them"))
+        }
         Value::Array(commands) => commands.iter().map(command).collect(),
         value => command(value).map(|command| vec![command]),
     }

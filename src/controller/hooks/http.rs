@@ -87,7 +87,8 @@ async fn once(endpoint: &Endpoint, id: &str, body: Bytes) -> Result<(), Missed> 
         .map_err(|_| Missed::ForGood("its host can't be the name of a certificate".to_owned()))?;
     let connector = TlsConnector::from(Arc::new(tls().map_err(Missed::ForGood)?));
     let stream = connector.connect(name, stream).await;
-    let stream = stream.map_err(|error| Missed::Again(format!("the encrypted connection didn't come about: {error}")))?;
+    let stream =
+        stream.map_err(|error| Missed::Again(format!("the encrypted connection didn't come about: {error}")))?;
     exchange(endpoint, id, body, stream).await
 }
 
@@ -99,7 +100,8 @@ async fn connect(endpoint: &Endpoint) -> Result<TcpStream, Missed> {
     let allowed: Vec<&SocketAddr> = found.iter().filter(|address| !is_forbidden(address.ip())).collect();
     let mut last = match found.first() {
         Some(_) if allowed.is_empty() => {
-            let why = "its host has a link-local address, or one at which clouds hand out credentials: no hook may ask it";
+            let why =
+                "its host has a link-local address, or one at which clouds hand out credentials: no hook may ask it";
             return Err(Missed::ForGood(why.to_owned()));
         }
         Some(_) => "no address answers".to_owned(),
@@ -235,7 +237,9 @@ mod tests {
 
     #[test]
     fn an_answer_decides_whether_it_is_asked_again() {
-        for (status, again) in [(500, true), (503, true), (429, true), (408, true), (404, false), (401, false), (302, false)] {
+        for (status, again) in
+            [(500, true), (503, true), (429, true), (408, true), (404, false), (401, false), (302, false)]
+        {
             let status = StatusCode::from_u16(status).expect("a status");
             assert_eq!(matches!(judged(status, ""), Missed::Again(_)), again, "{status}");
         }

@@ -222,7 +222,8 @@ impl<'a> Job<'a> {
 /// Whether a Job has ended, and how.
 fn ended(job: &BatchJob) -> Option<Result<(), String>> {
     let conditions = job.status.as_ref()?.conditions.as_ref()?;
-    let is_true = |kind: &str| conditions.iter().find(|condition| condition.type_ == kind && condition.status == "True");
+    let is_true =
+        |kind: &str| conditions.iter().find(|condition| condition.type_ == kind && condition.status == "True");
     if is_true("Complete").is_some() {
         return Some(Ok(()));
     }

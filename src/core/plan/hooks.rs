@@ -230,7 +230,3 @@ fn moved(history: &History, direction: Direction, batch: i64) -> Vec<String> {
     rows.sort_by_key(|row| row.run.id);
     rows.into_iter().map(|row| row.version.to_string()).collect()
 }
-
-#[cfg(test)]
-#[path = "hooks_tests.rs"]
-mod tests;
