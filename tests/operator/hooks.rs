@@ -25,8 +25,8 @@ use crate::{
 };
 
 /// SQL that writes down what it was told.
-const TOLD: &str = "INSERT INTO told SELECT current_setting('dunlin.hook') || ' ' || current_setting('dunlin.direction') || ' ' || \
-                    current_setting('dunlin.versions') || ' ' || coalesce(current_setting('dunlin.outcome', true), '-')";
+const TOLD: &str = "INSERT INTO told (what) SELECT current_setting('dunlin.hook') || ' ' || current_setting('dunlin.direction') || ' ' || \
+                    current_setting('dunlin.versions') || ' ' || coalesce(nullif(current_setting('dunlin.outcome', true), ''), '-')";
 
 async fn with_table() -> Shop {
     let shop = Shop::open().await;
@@ -383,8 +383,9 @@ async fn a_job_that_fails_is_made_again_by_retry() {
     end(&shop, &other, complete()).await;
     shop.until_that("shop", "it goes on", is_ready).await;
 
-    shop.files("sql", &[USERS, ORDERS]).await;
     shop.apply(hooks("2s")).await;
+    shop.until_that("shop", "the other time limit is known", is_ready).await;
+    shop.files("sql", &[USERS, ORDERS]).await;
     let set = shop.until("HookFailed").await;
     assert!(message(&set).contains("took longer than its time limit of 2s"), "{}", message(&set));
     let left = jobs(&shop).list(&ListParams::default()).await.expect("they are listed");

@@ -111,15 +111,11 @@ pub struct Hook {
     /// A request to send: a POST, whose body is what it is told, as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpHook>,
-    /// How long it may take, from 1s to 24h; then it is ended, and has failed. Default: `10m`.
-    #[serde(default = "timeout")]
+    /// How long it may take, from 1s to 24h; then it is ended, and has failed. Absent, `10m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 32))]
     #[x_kube(validation = rules::duration("1s", "24h", rules::Zero::Refused))]
-    pub timeout: String,
-}
-
-fn timeout() -> String {
-    "10m".to_owned()
+    pub timeout: Option<String>,
 }
 
 /// A request to send.

@@ -7,7 +7,7 @@ use crate::{
     api::v1alpha1::{self as api, HttpHook, LocalReference},
     core::{
         endpoint::Endpoint,
-        hook::{Act, Hook, Hooks, LONGEST_TIMEOUT, Place},
+        hook::{Act, Hook, Hooks, LONGEST_TIMEOUT, Place, TIMEOUT},
         migration::{Checksum, Section, TransactionMode},
         sql::{Boundaries, Script},
     },
@@ -34,7 +34,8 @@ pub(super) fn read_hooks(spec: &api::Hooks, problems: &mut Problems) -> Hooks {
 
 fn read_hook(hook: &api::Hook, path: &str, problems: &mut Problems) -> Option<Hook> {
     let api::Hook { sql, job, http, timeout } = hook;
-    let limit = problems.take(&format!("{path}.timeout"), parse_duration(timeout))?;
+    let limit = timeout.as_deref().map_or(Ok(TIMEOUT), parse_duration);
+    let limit = problems.take(&format!("{path}.timeout"), limit)?;
     if limit < Duration::from_secs(1) || limit > LONGEST_TIMEOUT {
         problems.add(format!("{path}.timeout"), "is not from 1s to 24h: write a duration in between");
         return None;
