@@ -10,6 +10,7 @@ mod past;
 mod rehearse;
 mod retry;
 mod running;
+mod seeding;
 mod step;
 mod supervise;
 
@@ -104,6 +105,8 @@ pub struct Report {
     pub history: Option<History>,
     /// Migrations applied and rolled back by this execution, in order.
     pub applied: Vec<(Version, Direction)>,
+    /// Seeds loaded by this execution, by their paths, in order.
+    pub seeded: Vec<String>,
     /// What ended it.
     pub end: End,
 }
@@ -173,7 +176,7 @@ pub async fn execute(
     mut stop: watch::Receiver<Stop>,
     running: &watch::Sender<Option<Running>>,
 ) -> Report {
-    let mut report = Report { history: None, applied: Vec::new(), end: End::Finished };
+    let mut report = Report { history: None, applied: Vec::new(), seeded: Vec::new(), end: End::Finished };
     match claim::take(session, &work).await {
         Ok(mut claim) => {
             report.end = run(&mut claim, &work, &mut stop, running, &mut report).await;
@@ -220,51 +223,53 @@ async fn run(
             amended = assessment.amendments;
             continue;
         }
-        let goes_on = assessment.findings.is_empty() && !assessment.plan.steps.is_empty();
-        let now =
-            if assessment.hooks.due.is_empty() && goes_on { &assessment.hooks.before } else { &assessment.hooks.due };
-        if !now.is_empty() {
-            if hooks == assessment.hooks {
-                let what = format!("the history doesn't show that {} has run", now[0].context.key);
-                return End::Failed(Failure::new(Reason::Retrying, what));
+        let idle = assessment.plan.steps.is_empty() && assessment.seeds.is_empty();
+        let goes_on = assessment.findings.is_empty() && !idle;
+        match hooks::run(claim, work, stop, running, &history, &assessment, &hooks).await {
+            HooksEnded::None => {}
+            HooksEnded::Through => {
+                hooks = assessment.hooks;
+                continue;
             }
-            let writer = claim.writer(work, None, step::next_batch(&history));
-            match (hooks::Hooks { claim, work, stop, running }).run(&writer, now).await {
-                HooksEnded::Through => {}
-                HooksEnded::Recorded(failure) => failed = Some(failure),
-                HooksEnded::Stopped => {
-                    report.history = last_look(claim, work).await;
-                    return End::Stopped;
-                }
-                HooksEnded::Failed(failure) => {
-                    report.history = last_look(claim, work).await;
-                    return End::Failed(failure);
-                }
+            HooksEnded::Recorded(failure) => {
+                failed = Some(failure);
+                hooks = assessment.hooks;
+                continue;
             }
-            hooks = assessment.hooks;
-            continue;
+            HooksEnded::Ended(end) => {
+                report.history = last_look(claim, work).await;
+                return end;
+            }
         }
         if !goes_on {
             return End::Finished;
         }
         let is_done = |step: &&plan::Step| report.applied.contains(&(step.version.clone(), step.direction));
         if let Some(step) = assessment.plan.steps.iter().find(is_done) {
-            let what = format!("the history doesn't show {}, which has just run", step.version);
-            return End::Failed(Failure::new(Reason::Retrying, what));
+            return forgotten(step.version.as_str());
         }
-        match step::run_plan(claim, work, &history, &assessment, stop, running, &mut report.applied).await {
+        if let Some(seed) = assessment.seeds.iter().find(|seed| report.seeded.contains(seed)) {
+            return forgotten(seed);
+        }
+        let ended = if assessment.plan.steps.is_empty() {
+            seeding::run(claim, work, &history, &assessment.seeds, stop, running, &mut report.seeded).await
+        } else {
+            step::run_plan(claim, work, &history, &assessment, stop, running, &mut report.applied).await
+        };
+        let end = match ended {
             // The next pass reads the history that the report shows, and finds nothing more to do or a finding.
-            step::Ended::Through | step::Ended::Recorded => {}
-            step::Ended::Stopped => {
-                report.history = last_look(claim, work).await;
-                return End::Stopped;
-            }
-            step::Ended::Failed(failure) => {
-                report.history = last_look(claim, work).await;
-                return End::Failed(failure);
-            }
-        }
+            step::Ended::Through | step::Ended::Recorded => continue,
+            step::Ended::Stopped => End::Stopped,
+            step::Ended::Failed(failure) => End::Failed(failure),
+        };
+        report.history = last_look(claim, work).await;
+        return end;
     }
+}
+
+/// What a history that doesn't keep what is written to it comes to.
+fn forgotten(what: &str) -> End {
+    End::Failed(Failure::new(Reason::Retrying, format!("the history doesn't show {what}, which has just run")))
 }
 
 async fn look_again(claim: &Claim, work: &Work<'_>) -> Result<(History, Assessment), Failure> {

@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 const IMPORTS: [(&str, &[&str]); 10] = [
     ("core", &[]),
     ("api", &["core"]),
-    ("source", &["core"]),
+    ("source", &["core", "yaml"]),
     ("database", &["core", "fail_points"]),
     ("execute", &["core", "database", "fail_points"]),
     ("controller", &["api", "core", "database", "execute", "fail_points", "source", "telemetry", "yaml"]),
     ("cli", &["api", "core", "database", "execute", "fail_points", "source", "telemetry", "yaml"]),
     ("fail_points", &[]),
     ("telemetry", &[]),
-    ("yaml", &[]),
+    ("yaml", &["core"]),
 ];
 
 /// What the table doesn't allow and is right all the same: `dunlin operator` is the one command that runs the

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use super::local::{
-    apply, baseline, config, files, history, lint, pack, plan, resolve, rollback, show, sql, squash, status,
+    apply, baseline, config, files, history, lint, pack, plan, resolve, rollback, seed, show, sql, squash, status,
 };
 use super::output::OutputFormat;
 use crate::api::v1alpha1::parse_duration;
@@ -71,6 +71,8 @@ pub enum Command {
     /// Record everything up to a version as applied, without running it: for a database that has it already, and no history.
     #[command(visible_alias = "stamp")]
     Baseline(baseline::BaselineArgs),
+    /// Load seeds that are due, or write and list them: SQL and rows, each recorded by its checksum.
+    Seed(seed::SeedArgs),
     /// List what was run: who did what, when, for how long, and how it ended; the newest last.
     History(history::HistoryArgs),
     /// Print the SQL of a range of files, byte for byte, without a database.

@@ -50,12 +50,13 @@ pub(super) async fn content(
     if let Some(snapshot) = &remembered.snapshot
         && reread == Seen::No
         && snapshot.reference == parsed.source
+        && snapshot.seeds == parsed.seeds
         && snapshot.format == format
     {
         return Ok(Arc::clone(snapshot));
     }
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), &parsed.desired.owner.namespace);
-    config_map::fetch(&api, &parsed.source, format).await.map(Arc::new)
+    config_map::fetch(&api, &parsed.source, parsed.seeds.as_ref(), format).await.map(Arc::new)
 }
 
 /// Reads the Secrets that a set refers to, each by its name.

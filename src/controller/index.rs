@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::core::{
     desired::Owner,
-    reference::{LabelSelector, SourceRef},
+    reference::{LabelSelector, SeedsRef, SourceRef},
 };
 
 /// Who refers to which ConfigMaps.
@@ -14,54 +14,46 @@ use crate::core::{
 pub(super) struct Index {
     by_name: HashMap<Owner, BTreeSet<String>>,
     by_selector: HashMap<String, BTreeMap<String, LabelSelector>>,
-    references: HashMap<Owner, SourceRef>,
+    references: HashMap<Owner, (Option<SourceRef>, Vec<String>)>,
 }
 
 impl Index {
-    /// Notes what a set refers to, in place of what it referred to before.
-    pub fn note(&mut self, set: &Owner, reference: Option<SourceRef>) {
-        if self.references.get(set) == reference.as_ref() {
+    /// Notes what a set refers to, in place of what it referred to before: its source, and the ConfigMaps of its seeds.
+    pub fn note(&mut self, set: &Owner, source: Option<SourceRef>, seeds: Option<SeedsRef>) {
+        let references = (source, seeds.map(|seeds| seeds.config_maps).unwrap_or_default());
+        if self.references.get(set) == Some(&references) {
             return;
         }
         self.forget(set);
-        let Some(reference) = reference else { return };
-        match &reference {
-            SourceRef::ConfigMaps(names) => {
-                for name in names {
-                    let map = Owner { namespace: set.namespace.clone(), name: name.clone() };
-                    self.by_name.entry(map).or_default().insert(set.name.clone());
-                }
-            }
-            SourceRef::Selector(selector) => {
-                let of_namespace = self.by_selector.entry(set.namespace.clone()).or_default();
-                of_namespace.insert(set.name.clone(), selector.clone());
-            }
+        for name in named(&references) {
+            let map = Owner { namespace: set.namespace.clone(), name: name.clone() };
+            self.by_name.entry(map).or_default().insert(set.name.clone());
         }
-        self.references.insert(set.clone(), reference);
+        if let Some(SourceRef::Selector(selector)) = &references.0 {
+            let of_namespace = self.by_selector.entry(set.namespace.clone()).or_default();
+            of_namespace.insert(set.name.clone(), selector.clone());
+        }
+        self.references.insert(set.clone(), references);
     }
 
     /// Forgets a set.
     pub fn forget(&mut self, set: &Owner) {
-        match self.references.remove(set) {
-            None => {}
-            Some(SourceRef::ConfigMaps(names)) => {
-                for name in names {
-                    let map = Owner { namespace: set.namespace.clone(), name };
-                    if let Some(sets) = self.by_name.get_mut(&map) {
-                        sets.remove(&set.name);
-                        if sets.is_empty() {
-                            self.by_name.remove(&map);
-                        }
-                    }
+        let Some(references) = self.references.remove(set) else { return };
+        for name in named(&references) {
+            let map = Owner { namespace: set.namespace.clone(), name: name.clone() };
+            if let Some(sets) = self.by_name.get_mut(&map) {
+                sets.remove(&set.name);
+                if sets.is_empty() {
+                    self.by_name.remove(&map);
                 }
             }
-            Some(SourceRef::Selector(_)) => {
-                if let Some(sets) = self.by_selector.get_mut(&set.namespace) {
-                    sets.remove(&set.name);
-                    if sets.is_empty() {
-                        self.by_selector.remove(&set.namespace);
-                    }
-                }
+        }
+        if let Some(SourceRef::Selector(_)) = &references.0
+            && let Some(sets) = self.by_selector.get_mut(&set.namespace)
+        {
+            sets.remove(&set.name);
+            if sets.is_empty() {
+                self.by_selector.remove(&set.namespace);
             }
         }
     }
@@ -84,6 +76,15 @@ impl Index {
             (set, if selector.matches(labels) { Match::Yes } else { Match::No })
         })
     }
+}
+
+/// The ConfigMaps that are referred to by their names.
+fn named((source, seeds): &(Option<SourceRef>, Vec<String>)) -> impl Iterator<Item = &String> {
+    let names = match source {
+        Some(SourceRef::ConfigMaps(names)) => names.as_slice(),
+        Some(SourceRef::Selector(_)) | None => &[],
+    };
+    names.iter().chain(seeds)
 }
 
 /// Whether labels match a selector.
@@ -113,9 +114,9 @@ mod tests {
     #[test]
     fn a_config_map_concerns_every_set_that_names_it_in_its_namespace() {
         let mut index = Index::default();
-        index.note(&name("a", "shop"), Some(maps(&["sql", "more"])));
-        index.note(&name("a", "till"), Some(maps(&["sql"])));
-        index.note(&name("b", "shop"), Some(maps(&["sql"])));
+        index.note(&name("a", "shop"), Some(maps(&["sql", "more"])), None);
+        index.note(&name("a", "till"), Some(maps(&["sql"])), None);
+        index.note(&name("b", "shop"), Some(maps(&["sql"])), None);
         assert_eq!(named(&index, &name("a", "sql")), ["a/shop", "a/till"]);
         assert_eq!(named(&index, &name("a", "more")), ["a/shop"]);
         assert_eq!(named(&index, &name("c", "sql")), [""; 0]);
@@ -124,17 +125,27 @@ mod tests {
     #[test]
     fn a_changed_reference_takes_the_place_of_the_old_one() {
         let mut index = Index::default();
-        index.note(&name("a", "shop"), Some(maps(&["old"])));
-        index.note(&name("a", "shop"), Some(maps(&["new"])));
+        index.note(&name("a", "shop"), Some(maps(&["old"])), None);
+        index.note(&name("a", "shop"), Some(maps(&["new"])), None);
         assert_eq!(named(&index, &name("a", "old")), [""; 0]);
         assert_eq!(named(&index, &name("a", "new")), ["a/shop"]);
+    }
+
+    #[test]
+    fn the_config_maps_of_seeds_concern_a_set_too() {
+        let mut index = Index::default();
+        let seeds = SeedsRef { config_maps: vec!["seeds".to_owned()], environment: None };
+        index.note(&name("a", "shop"), Some(SourceRef::Selector(LabelSelector::default())), Some(seeds));
+        assert_eq!(named(&index, &name("a", "seeds")), ["a/shop"]);
+        index.note(&name("a", "shop"), Some(maps(&["sql"])), None);
+        assert_eq!(named(&index, &name("a", "seeds")), [""; 0]);
     }
 
     #[test]
     fn a_selector_is_asked_about_every_config_map_of_its_namespace() {
         let mut index = Index::default();
         let selector = LabelSelector::new(vec![Requirement::Exists("migrations".to_owned())]);
-        index.note(&name("a", "shop"), Some(SourceRef::Selector(selector)));
+        index.note(&name("a", "shop"), Some(SourceRef::Selector(selector)), None);
         let labels = BTreeMap::from([("migrations".to_owned(), String::new())]);
         let unlabelled = BTreeMap::new();
         let found = |namespace, labels| index.by_selector(namespace, labels).collect::<Vec<_>>();
@@ -146,8 +157,8 @@ mod tests {
     #[test]
     fn nothing_is_left_of_sets_that_are_gone() {
         let mut index = Index::default();
-        index.note(&name("a", "shop"), Some(maps(&["sql"])));
-        index.note(&name("a", "till"), Some(SourceRef::Selector(LabelSelector::default())));
+        index.note(&name("a", "shop"), Some(maps(&["sql"])), None);
+        index.note(&name("a", "till"), Some(SourceRef::Selector(LabelSelector::default())), None);
         index.forget(&name("a", "shop"));
         index.forget(&name("a", "till"));
         assert!(index.by_name.is_empty() && index.by_selector.is_empty() && index.references.is_empty());

@@ -26,7 +26,7 @@ use crate::{
     core::{
         conditions::Verdict,
         decide::{Act, Circumstances, Decision, Ending, Memory, Observed, Occasion, Ownership, Places, Said, decide},
-        desired::Owner,
+        desired::{Desired, Owner},
         history::History,
         migration::Direction,
         outcome::{Failure, Reason},
@@ -129,7 +129,9 @@ impl<'a> Line<'a> {
             Ok(parsed) => parsed,
             Err(invalid) => return Ok(unseen(self.decide(Observed::InvalidSpec(&Failure::from(invalid)), &unparsed))),
         };
-        let places = if parsed.source.may_be_several() { Places::Several } else { Places::One };
+        // Seeds come from another place than migrations.
+        let is_several = parsed.source.may_be_several() || parsed.seeds.is_some();
+        let places = if is_several { Places::Several } else { Places::One };
 
         let snapshot = match self.read_content(&parsed).await {
             Ok(snapshot) => snapshot,
@@ -146,6 +148,8 @@ impl<'a> Line<'a> {
                 return Ok(unseen(self.decide(Observed::Source(failure), &circumstances(occasion, places, interval))));
             }
         };
+        let desired = Desired { seeds: Arc::clone(&content.seeds.seeds), ..parsed.desired };
+        let parsed = Parsed { desired, ..parsed };
         if let Some(wanted) = parsed.desired.digest.as_ref().filter(|wanted| **wanted != content.digest) {
             let observed = Observed::OtherDigest { wanted, found: &content.digest };
             return Ok(unseen(self.decide(observed, &circumstances(occasion, places, interval))));
@@ -431,7 +435,7 @@ fn remembered_by(status: &MigrationSetStatus) -> Memory {
 
 fn is_same(before: &Result<Content, Failure>, now: &Result<Content, Failure>) -> bool {
     match (before, now) {
-        (Ok(before), Ok(now)) => before.digest == now.digest,
+        (Ok(before), Ok(now)) => before.digest == now.digest && before.seeds.digest == now.seeds.digest,
         (Err(before), Err(now)) => before == now,
         (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
     }

@@ -130,7 +130,7 @@ impl Registry {
     pub fn seen(&self, set: &MigrationSet) -> Vec<Owner> {
         let name = name_of(set);
         let mut inner = self.lock();
-        inner.index.note(&name, set.source_ref());
+        inner.index.note(&name, set.source_ref(), set.seeds_ref());
         let Inner { entries, left, .. } = &mut *inner;
         let entry = entries.entry(name.clone()).or_default();
         let uid = set.uid().unwrap_or_default();

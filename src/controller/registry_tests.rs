@@ -39,6 +39,7 @@ fn registry(set: &MigrationSet, read: &[(&str, &str)]) -> Registry {
     registry.seen(set);
     let snapshot = Snapshot {
         reference: SourceRef::ConfigMaps(Vec::new()),
+        seeds: None,
         format: Format::Auto,
         stamps: read.iter().map(|(name, version)| ((*name).to_owned(), stamp(version))).collect(),
         content: Err(Failure::new(Reason::InvalidSource, "")),

@@ -233,16 +233,8 @@ fn recent(history: &History) -> Vec<RecentMigration> {
 }
 
 fn running_status(running: &execute::Running) -> RunningStatus {
-    let execute::Running {
-        subject,
-        statement,
-        statements,
-        started_at,
-        completed: _,
-        planned: _,
-        progress,
-        blocked_by,
-    } = running;
+    let execute::Running { subject, statement, statements, started_at, completed: _, planned: _, progress, blocked_by } =
+        running;
     RunningStatus {
         version: Some(cut(subject.key(), SHORT).to_owned()),
         name: subject.name().map(|name| cut(name, SHORT).to_owned()),

@@ -132,11 +132,7 @@ fn a_look_that_came_to_no_database_keeps_what_was_seen_of_it() {
 fn a_failure_is_shown_with_its_place_and_gone_with_its_finding() {
     let failed = FailedRun {
         run: 7,
-        subject: Subject::Migration {
-            version: version(2),
-            name: "step_2".to_owned(),
-            direction: Direction::Up,
-        },
+        subject: Subject::Migration { version: version(2), name: "step_2".to_owned(), direction: Direction::Up },
         mode: TransactionMode::Transactional,
         error: RunError {
             message: "002_step_2.sql:9:14: boom".to_owned(),
@@ -278,11 +274,7 @@ fn what_runs_is_shown_as_far_as_it_is_known() {
         since: None,
     };
     let mut running = execute::Running {
-        subject: Subject::Migration {
-            version: version(2),
-            name: "step_2".to_owned(),
-            direction: Direction::Up,
-        },
+        subject: Subject::Migration { version: version(2), name: "step_2".to_owned(), direction: Direction::Up },
         statement: None,
         statements: 7,
         started_at: "2026-11-21T10:00:00Z".to_owned(),

@@ -289,7 +289,7 @@ fn compared(
     let besides = !assessment.amendments.is_empty() || !assessment.hooks.due.is_empty();
     let held_up = !assessment.findings.is_empty() && !besides;
     let claimed = matches!(ownership, Ownership::Ours);
-    let idle = assessment.plan.steps.is_empty() && !besides && claimed;
+    let idle = assessment.plan.steps.is_empty() && assessment.seeds.is_empty() && !besides && claimed;
     if held_up || idle {
         return conclude(assessment, memory, circumstances);
     }
@@ -337,9 +337,12 @@ fn executed(
 /// Says what source and history compare to, when nothing is (or is any longer) to be done about it.
 fn conclude(assessment: &Assessment, memory: &Memory, circumstances: &Circumstances) -> Decision {
     let verdict = verdict_on(assessment);
-    let left_over = assessment.findings.is_empty() && !assessment.plan.steps.is_empty();
-    if left_over {
-        let message = format!("{} of the migrations planned are still pending", assessment.plan.steps.len());
+    let left_over = match (assessment.plan.steps.len(), assessment.seeds.len()) {
+        (0, 0) => None,
+        (0, seeds) => Some(format!("{seeds} of the seeds are still to be loaded")),
+        (steps, _) => Some(format!("{steps} of the migrations planned are still pending")),
+    };
+    if let Some(message) = left_over.filter(|_| assessment.findings.is_empty()) {
         let verdict = Verdict { reason: Reason::Checking, message, ..verdict };
         return say(verdict, Pace::RETRY, memory, circumstances);
     }
@@ -401,6 +404,17 @@ fn beside(assessment: &Assessment) -> String {
     if assessment.left_out > 0 {
         let _ = write!(text, "; {} more in the source, which spec.target leaves out", assessment.left_out);
     }
+    match assessment.seeded {
+        0 => {}
+        1 => text.push_str("; 1 seed loaded"),
+        count => {
+            let _ = write!(text, "; {count} seeds loaded");
+        }
+    }
+    if !assessment.seeds_edited.is_empty() {
+        let edited = assessment.seeds_edited.join(", ");
+        let _ = write!(text, " ({edited} was edited since, and runs once)");
+    }
     text + &drift_beside(assessment)
 }
 
@@ -450,6 +464,13 @@ fn checksums(assessment: &Assessment) -> Checksums {
 
 fn at_work(assessment: &Assessment) -> Verdict {
     let first = assessment.plan.steps.first().filter(|_| assessment.findings.is_empty());
+    if let (None, [first, ..], true) = (first, assessment.seeds.as_slice(), assessment.findings.is_empty()) {
+        let message = match assessment.seeds.len() {
+            1 => format!("loading the seed {first}"),
+            count => format!("loading {count} seeds, first {first}"),
+        };
+        return reached(Reason::Seeding, message, assessment);
+    }
     let Some(first) = first else {
         return match assessment.hooks.due.first().filter(|_| assessment.amendments.is_empty()) {
             Some(hook) => Verdict::under_way(Reason::RunningHook, format!("running the hook {}", hook.context.key)),

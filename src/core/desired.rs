@@ -1,8 +1,8 @@
 //! What the spec asks for, checked: the input of planning, deciding and executing.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use super::{bundle::Digest, format::Format, hook::Hooks, migration::Version};
+use super::{bundle::Digest, format::Format, hook::Hooks, migration::Version, seed::Seed};
 
 /// Everything that a MigrationSet asks of the engine. Built only from a valid spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct Desired {
     pub task_resolutions: Vec<TaskResolution>,
     /// What to run around a plan.
     pub hooks: Hooks,
+    /// What is loaded once every migration of the source is applied, in order.
+    pub seeds: Arc<[Seed]>,
     /// How often the database is looked at again when nothing changed.
     pub interval: Duration,
 }
@@ -77,6 +79,7 @@ impl Desired {
             resolutions: Vec::new(),
             task_resolutions: Vec::new(),
             hooks: Hooks::default(),
+            seeds: Arc::default(),
             interval: Duration::from_mins(10),
         }
     }

@@ -16,5 +16,6 @@ pub mod pace;
 pub mod plan;
 pub mod progress;
 pub mod reference;
+pub mod seed;
 pub mod sql;
 pub mod task;

@@ -52,6 +52,12 @@ pub struct Assessment {
     pub left_out: usize,
     /// Versions that were recorded as applied without running, on a person's word (`history.baseline`).
     pub on_trust: usize,
+    /// Seeds to run when the plan is through, by their paths, in order.
+    pub seeds: Vec<String>,
+    /// Seeds that have run.
+    pub seeded: usize,
+    /// Those of them that run once and were edited since: they don't run again.
+    pub seeds_edited: Vec<String>,
     /// What a person has to say about the plan.
     pub consent: Consent,
     /// Runs that wait for a person's decision and are no failures.
@@ -289,6 +295,7 @@ pub fn plan(dir: &MigrationDir, history: &History, desired: &Desired) -> Assessm
     find_out_of_order(&ground, highest_position, &mut assessment);
     find_mixed_single(&ground, &mut assessment);
     tasks::take_decisions(&ground, &mut assessment);
+    tasks::find_seeds(&ground, &mut assessment);
     hooks::judge(&ground, &mut assessment);
     judge::find_misdirected(desired, &mut assessment);
     approve::ask(&ground, &mut assessment);

@@ -15,6 +15,15 @@ pub struct DatabaseRef {
     pub tls: TlsRef,
 }
 
+/// Where the seeds of a set are, and whose of them it loads.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SeedsRef {
+    /// The ConfigMaps' names, sorted.
+    pub config_maps: Vec<String>,
+    /// The environment whose seeds are loaded with those of all.
+    pub environment: Option<String>,
+}
+
 /// Keys of the Secret, where the spec names them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct SecretKeys {

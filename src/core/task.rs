@@ -7,6 +7,7 @@ use super::{
     desired::Action,
     history::{RunError, RunOutcome},
     migration::{Direction, Version},
+    seed::split_path,
 };
 
 /// What kind of thing it is.
@@ -117,16 +118,7 @@ impl fmt::Display for Subject {
 /// Whether a text is what a seed or hook is called, as a resolution may name it: a seed's path, or a hook's place.
 #[must_use]
 pub fn is_key(text: &str) -> bool {
-    is_seed_path(text) || is_hook_place(text)
-}
-
-fn is_seed_path(text: &str) -> bool {
-    let (folder, name) = text.rsplit_once('/').map_or((None, text), |(folder, name)| (Some(folder), name));
-    let plain = |part: &str| {
-        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
-    };
-    let stem = [".sql", ".json", ".yaml", ".yml"].iter().find_map(|suffix| name.strip_suffix(suffix));
-    stem.is_some_and(plain) && folder.is_none_or(plain)
+    split_path(text).is_ok() || is_hook_place(text)
 }
 
 fn is_hook_place(text: &str) -> bool {

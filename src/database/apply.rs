@@ -122,7 +122,7 @@ fn opening(section: &Section, session: &SessionSql, frame: Frame) -> Vec<String>
 }
 
 /// What follows the file: deferred work under the file's own role and path, then ours.
-fn closing(session: &SessionSql, frame: Frame, record: &str) -> Vec<String> {
+pub(super) fn closing(session: &SessionSql, frame: Frame, record: &str) -> Vec<String> {
     let mut statements = Vec::new();
     if frame.commits {
         statements.push("SET CONSTRAINTS ALL IMMEDIATE".to_owned());
@@ -228,7 +228,7 @@ fn statement_at(section: &Section, position: usize) -> Option<usize> {
     }
 }
 
-fn closing_part(closing: &[String], completed: usize) -> Part {
+pub(super) fn closing_part(closing: &[String], completed: usize) -> Part {
     if completed == 0 && closing.first().is_some_and(|first| first.starts_with("SET CONSTRAINTS")) {
         Part::Deferred
     } else {
@@ -284,7 +284,7 @@ async fn piecewise(
 
 /// What a message holds, as far as it is known.
 #[derive(Debug, Clone, Copy)]
-struct Extent {
+pub(super) struct Extent {
     /// The statements that take as long as they take: a user's, and COMMIT. Those behind them are ours, with a deadline.
     unhurried: usize,
     /// All of them.
@@ -294,7 +294,7 @@ struct Extent {
 impl Extent {
     const UNKNOWN: Self = Self { unhurried: usize::MAX, statements: usize::MAX };
 
-    fn new(unhurried: usize, reset: &str) -> Self {
+    pub(super) fn new(unhurried: usize, reset: &str) -> Self {
         let reset = split(reset).map_or(usize::MAX, |script| script.statements.len());
         Self { unhurried, statements: unhurried.saturating_add(reset) }
     }
@@ -319,7 +319,12 @@ pub async fn send_one(client: &Client, sql: &str) -> Result<(), SqlError> {
     send_all(client, sql, extent, Some(Point::StatementSent)).await.1.map_or(Ok(()), Err)
 }
 
-async fn send_all(client: &Client, sql: &str, extent: Extent, sent: Option<Point>) -> (usize, Option<SqlError>) {
+pub(super) async fn send_all(
+    client: &Client,
+    sql: &str,
+    extent: Extent,
+    sent: Option<Point>,
+) -> (usize, Option<SqlError>) {
     let mut completed = 0;
     let mut deadline = None;
     let stream = match client.simple_query_raw(sql).await {

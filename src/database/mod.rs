@@ -13,5 +13,6 @@ pub mod parameters;
 pub mod progress;
 pub mod quote;
 pub mod recover;
+pub mod seed;
 pub mod session;
 pub mod tls;

@@ -1,11 +1,14 @@
 //! A refusal in words: file, line and column, the line itself with a caret, SQLSTATE, hint.
 
+use std::fmt::Write as _;
+
 use crate::{
     core::{history::RunError, job::Job, migration::Section, sql::position},
     database::{
         apply::{Part, Refusal},
         error::{ServerError, SqlError},
         history::rows::Wrong,
+        seed::RowsRefusal,
     },
 };
 
@@ -14,7 +17,7 @@ pub(super) fn wrong(job: &Job<'_>, refusal: &Refusal) -> Wrong {
     wrong_in(&job.file, &job.section, refusal)
 }
 
-/// The same of a section of any name.
+/// The same of a section of any file.
 pub(super) fn wrong_in(file: &str, section: &Section, refusal: &Refusal) -> Wrong {
     match &refusal.error {
         SqlError::Lost { message } => {
@@ -48,6 +51,29 @@ pub(super) fn wrong_in(file: &str, section: &Section, refusal: &Refusal) -> Wron
                 detail: error.detail.clone(),
             }
         }
+    }
+}
+
+/// What is said of a row that a table doesn't take: of statements of ours, places in them say nothing.
+pub(super) fn wrong_rows(file: &str, refusal: &RowsRefusal) -> Wrong {
+    let RowsRefusal { place, part, error } = refusal;
+    let mut at = file.to_owned();
+    if let Some((line, table)) = place {
+        let _ = write!(at, ":{line}: table {table}");
+    }
+    match error {
+        SqlError::Lost { message } => {
+            Wrong { error: RunError { message: message.clone(), ..RunError::default() }, detail: None }
+        }
+        SqlError::Server(error) => Wrong {
+            error: RunError {
+                message: format!("{at}: {}{}{}", where_it_struck(*part), words(error), asides(error)),
+                sqlstate: Some(error.sqlstate.clone()),
+                line: place.as_ref().map(|(line, _)| *line),
+                ..RunError::default()
+            },
+            detail: error.detail.clone(),
+        },
     }
 }
 

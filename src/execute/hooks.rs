@@ -9,20 +9,20 @@ use futures::future::{BoxFuture, FutureExt as _};
 use tokio::sync::watch;
 
 use super::{
-    Running, Shell, Stop, Work,
+    End, Running, Shell, Stop, Work,
     claim::Claim,
-    describe, lost,
-    step::{now, write},
+    describe, forgotten, lost,
+    step::{next_batch, now, write},
     supervise::{Supervised, look_every, supervise},
 };
 use crate::{
     core::{
         desired::Audience,
-        history::RunError,
+        history::{History, RunError},
         hook::{self, Act, Fact, Hook, Key, Place, Surroundings},
         migration::{Direction, Section},
         outcome::{Failure, Reason},
-        plan::{DueHook, LaterHook},
+        plan::{Assessment, DueHook, LaterHook, PlanHooks},
         task::{Subject, TaskKind},
     },
     database::{
@@ -80,23 +80,44 @@ impl RunHook for SqlAlone {
 }
 
 /// What the hooks of one execution run with.
-pub(super) struct Hooks<'a> {
-    pub claim: &'a Claim,
-    pub work: &'a Work<'a>,
-    pub stop: &'a mut watch::Receiver<Stop>,
-    pub running: &'a watch::Sender<Option<Running>>,
+struct Hooks<'a> {
+    claim: &'a Claim,
+    work: &'a Work<'a>,
+    stop: &'a mut watch::Receiver<Stop>,
+    running: &'a watch::Sender<Option<Running>>,
 }
 
 /// How hooks ended.
 pub(super) enum HooksEnded {
+    /// There are none to run.
+    None,
     /// All of them are done.
     Through,
     /// One failed, which is written down: what to say where the history holds nothing up by it.
     Recorded(Failure),
-    /// They were asked to stop.
-    Stopped,
-    /// They couldn't go on.
-    Failed(Failure),
+    /// They were asked to stop, or couldn't go on.
+    Ended(End),
+}
+
+/// Runs the hooks that are due, or else those before the plan's steps, if there are any and the plan may run. `before` are
+/// those of the last pass: a history that keeps what is written to it doesn't ask for the same again.
+pub(super) async fn run(
+    claim: &Claim,
+    work: &Work<'_>,
+    stop: &mut watch::Receiver<Stop>,
+    running: &watch::Sender<Option<Running>>,
+    history: &History,
+    assessment: &Assessment,
+    before: &PlanHooks,
+) -> HooksEnded {
+    let planned = &assessment.hooks;
+    let due = if planned.due.is_empty() && assessment.findings.is_empty() { &planned.before } else { &planned.due };
+    let Some(first) = due.first() else { return HooksEnded::None };
+    if before == planned {
+        return HooksEnded::Ended(forgotten(&first.context.key.to_string()));
+    }
+    let writer = claim.writer(work, None, next_batch(history));
+    Hooks { claim, work, stop, running }.run(&writer, due).await
 }
 
 /// Writes down, before a plan's first step, which hooks are to run after its last.
@@ -119,10 +140,10 @@ pub(super) async fn open(claim: &Claim, writer: &Writer, later: &[LaterHook]) ->
 
 impl Hooks<'_> {
     /// Runs hooks in their order, until one doesn't go through.
-    pub async fn run(&mut self, writer: &Writer, due: &[DueHook]) -> HooksEnded {
+    async fn run(&mut self, writer: &Writer, due: &[DueHook]) -> HooksEnded {
         for (index, due) in due.iter().enumerate() {
             if *self.stop.borrow() != Stop::No {
-                return HooksEnded::Stopped;
+                return HooksEnded::Ended(End::Stopped);
             }
             let key = due.context.key;
             let Some(hook) = self.work.desired.hooks.get(key) else { continue };
@@ -172,7 +193,7 @@ impl One<'_, '_> {
         let attempts = self.due.open.map_or(0, |(_, attempts)| attempts) + 1;
         let run = match self.begin(attempts).await {
             Ok(run) => run,
-            Err(failure) => return HooksEnded::Failed(failure),
+            Err(failure) => return HooksEnded::Ended(End::Failed(failure)),
         };
         let key = self.due.context.key;
         let statements = match &self.hook.act {
@@ -194,15 +215,17 @@ impl One<'_, '_> {
                 let sql = self.writer.hook(self.row(), Some(run), attempts, Outcome::Succeeded);
                 match write(claim, &sql, Point::AmendmentBefore, Point::AmendmentAfter).await {
                     Ok(()) => HooksEnded::Through,
-                    Err(error) => HooksEnded::Failed(claim.refused("writing down that a hook is done", error)),
+                    Err(error) => {
+                        HooksEnded::Ended(End::Failed(claim.refused("writing down that a hook is done", error)))
+                    }
                 }
             }
-            Ok(HookEnd::Stopped) => HooksEnded::Stopped,
+            Ok(HookEnd::Stopped) => HooksEnded::Ended(End::Stopped),
             Ok(HookEnd::Failed(why)) => {
                 self.failed(run, attempts, Wrong { error: why_error(&self.name, &why), detail: None }).await
             }
             Err(NotThrough::Refused(wrong)) => self.failed(run, attempts, *wrong).await,
-            Err(NotThrough::Failed(failure)) => HooksEnded::Failed(failure),
+            Err(NotThrough::Failed(failure)) => HooksEnded::Ended(End::Failed(failure)),
         }
     }
 
@@ -346,7 +369,7 @@ impl One<'_, '_> {
                 Reason::HookFailed,
                 format!("{}\n{}", wrong.error.message, self.standing()),
             )),
-            Err(error) => HooksEnded::Failed(claim.refused("writing down that a hook failed", error)),
+            Err(error) => HooksEnded::Ended(End::Failed(claim.refused("writing down that a hook failed", error))),
         }
     }
 

@@ -71,16 +71,7 @@ impl Running {
 /// `2 of 7: 002_index, statement 1 of 3, building index: scanning table 42%, waiting for pid 4711 (psql, till)`.
 impl fmt::Display for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            subject,
-            statement,
-            statements,
-            started_at: _,
-            completed,
-            planned,
-            progress,
-            blocked_by,
-        } = self;
+        let Self { subject, statement, statements, started_at: _, completed, planned, progress, blocked_by } = self;
         write!(f, "{} of {planned}: {subject}", completed + 1)?;
         if let Some(statement) = statement.filter(|_| *statements > 1) {
             write!(f, ", statement {statement} of {statements}")?;

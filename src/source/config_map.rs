@@ -13,7 +13,7 @@ use super::{Content, Snapshot, Stamp, files::Files};
 use crate::core::{
     format::Format,
     outcome::{Failure, Reason},
-    reference::SourceRef,
+    reference::{SeedsRef, SourceRef},
 };
 
 /// How many ConfigMaps are read at a time.
@@ -26,7 +26,12 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// # Errors
 /// `WaitingForSource` when the API server doesn't answer or refuses: nothing is known of the content then. What is wrong
 /// with the content itself is in the [`Snapshot`].
-pub async fn fetch(api: &Api<ConfigMap>, reference: &SourceRef, format: Format) -> Result<Snapshot, Failure> {
+pub async fn fetch(
+    api: &Api<ConfigMap>,
+    reference: &SourceRef,
+    seeds: Option<&SeedsRef>,
+    format: Format,
+) -> Result<Snapshot, Failure> {
     let names = match reference {
         SourceRef::ConfigMaps(names) => names.clone(),
         SourceRef::Selector(selector) => {
@@ -35,18 +40,26 @@ pub async fn fetch(api: &Api<ConfigMap>, reference: &SourceRef, format: Format) 
             listed.items.iter().map(ResourceExt::name_any).collect()
         }
     };
-    let maps: Vec<(String, Option<ConfigMap>)> = stream::iter(names)
+    let maps = read_all(api, names).await?;
+    let of_seeds = read_all(api, seeds.map(|seeds| seeds.config_maps.clone()).unwrap_or_default()).await?;
+    let (reference, seeds) = (reference.clone(), seeds.cloned());
+    // Reading and checking thousands of files is work for a thread that nobody waits on.
+    let read = tokio::task::spawn_blocking(move || snapshot((reference, maps), (seeds, of_seeds), format));
+    read.await.map_err(|error| Failure::new(Reason::WaitingForSource, format!("reading the migration files: {error}")))
+}
+
+/// ConfigMaps by their names; None where there is none of that name.
+type Maps = Vec<(String, Option<ConfigMap>)>;
+
+async fn read_all(api: &Api<ConfigMap>, names: Vec<String>) -> Result<Maps, Failure> {
+    stream::iter(names)
         .map(|name| async move {
             let map = within_deadline(&format!("reading ConfigMap {name}"), api.get_opt(&name)).await?;
             Ok::<_, Failure>((name, map))
         })
         .buffer_unordered(AT_A_TIME)
         .try_collect()
-        .await?;
-    let reference = reference.clone();
-    // Reading and checking thousands of files is work for a thread that nobody waits on.
-    let read = tokio::task::spawn_blocking(move || snapshot(reference, format, maps));
-    read.await.map_err(|error| Failure::new(Reason::WaitingForSource, format!("reading the migration files: {error}")))
+        .await
 }
 
 async fn within_deadline<T>(what: &str, answer: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
@@ -61,12 +74,20 @@ async fn within_deadline<T>(what: &str, answer: impl Future<Output = kube::Resul
 }
 
 /// Reads ConfigMaps that were fetched, by name; None where there is none of that name.
-fn snapshot(reference: SourceRef, format: Format, maps: Vec<(String, Option<ConfigMap>)>) -> Snapshot {
-    let mut maps = maps;
+fn snapshot(
+    (reference, mut maps): (SourceRef, Maps),
+    (seeds, mut of_seeds): (Option<SeedsRef>, Maps),
+    format: Format,
+) -> Snapshot {
     maps.sort_by(|a, b| a.0.cmp(&b.0));
-    let stamps = maps.iter().filter_map(|(name, map)| Some((name.clone(), stamp(map.as_ref()?)))).collect();
-    let content = read(&reference, format, maps);
-    Snapshot { reference, format, stamps, content }
+    of_seeds.sort_by(|a, b| a.0.cmp(&b.0));
+    let all = maps.iter().chain(&of_seeds);
+    let stamps = all.filter_map(|(name, map)| Some((name.clone(), stamp(map.as_ref()?)))).collect();
+    let content = read(&reference, format, maps).and_then(|content| {
+        let seeds = seeds.as_ref().map(|seeds| super::seeds::of_config_maps(seeds, of_seeds)).transpose()?;
+        Ok(Content { seeds: seeds.unwrap_or_default(), ..content })
+    });
+    Snapshot { reference, seeds, format, stamps, content }
 }
 
 fn stamp(map: &ConfigMap) -> Stamp {
@@ -165,7 +186,7 @@ mod tests {
 
     fn read_maps(maps: Vec<(String, Option<ConfigMap>)>) -> Result<Content, Failure> {
         let reference = SourceRef::ConfigMaps(maps.iter().map(|(name, _)| name.clone()).collect());
-        snapshot(reference, Format::Auto, maps).content
+        snapshot((reference, maps), (None, Vec::new()), Format::Auto).content
     }
 
     fn refused(maps: Vec<(String, Option<ConfigMap>)>) -> Failure {
@@ -240,7 +261,8 @@ mod tests {
     fn a_selector_without_a_match_is_waited_for() {
         let selector = LabelSelector::new(vec![Requirement::In("app".to_owned(), vec!["shop".to_owned()])]);
         for maps in [vec![], vec![("gone".to_owned(), None)]] {
-            let found = snapshot(SourceRef::Selector(selector.clone()), Format::Auto, maps).content;
+            let found =
+                snapshot((SourceRef::Selector(selector.clone()), maps), (None, Vec::new()), Format::Auto).content;
             let failure = found.expect_err("nothing was found");
             assert_eq!(failure.reason, Reason::WaitingForSource);
             assert!(failure.message.contains("app=shop"), "{failure}");
@@ -265,7 +287,7 @@ mod tests {
     #[test]
     fn a_snapshot_knows_the_versions_that_it_was_read_from() {
         let maps = vec![map("shop", &[("README.md", "")], &[]), ("gone".to_owned(), None)];
-        let snapshot = snapshot(names(&["gone", "shop"]), Format::Auto, maps);
+        let snapshot = snapshot((names(&["gone", "shop"]), maps), (None, Vec::new()), Format::Auto);
         assert!(snapshot.content.is_err(), "also when the content can't be used");
         let stamp = Stamp { uid: "uid-of-shop".to_owned(), resource_version: "7".to_owned() };
         assert_eq!(snapshot.stamps, BTreeMap::from([("shop".to_owned(), stamp)]));

@@ -4,11 +4,12 @@ use std::io::Read as _;
 
 use flate2::read::MultiGzDecoder;
 
-use super::Content;
+use super::{Content, SeedFiles};
 use crate::core::{
     bundle::{Bundle, BundleFile},
     format::{self, Format},
     outcome::{Failure, Reason},
+    seed::split_path,
 };
 
 /// Bytes that one file may hold when unpacked.
@@ -27,7 +28,16 @@ pub(super) struct Files {
 impl Files {
     /// Takes a file by its name in the source; `origin` says where it was found.
     pub(super) fn add(&mut self, name: &str, bytes: Vec<u8>, origin: String) {
-        match unpacked(name, bytes, SET_BYTES - self.bytes) {
+        self.take(unpacked(name, bytes, SET_BYTES - self.bytes), origin);
+    }
+
+    /// Takes a seed by its path in the source.
+    pub(super) fn add_seed(&mut self, path: &str, bytes: Vec<u8>, origin: String) {
+        self.take(unpacked_seed(path, bytes, SET_BYTES - self.bytes), origin);
+    }
+
+    fn take(&mut self, unpacked: Result<(String, Vec<u8>), String>, origin: String) {
+        match unpacked {
             Ok((name, bytes)) => {
                 self.bytes += bytes.len();
                 self.unpacked.push(BundleFile { name, bytes, origin });
@@ -64,7 +74,8 @@ impl Files {
     pub(super) fn read(self, format: Format) -> Result<Content, Failure> {
         let bundle = self.bundle()?;
         let dir = format::read(&bundle, format).map_err(|error| Failure::new(error.reason, error.message))?;
-        Ok(Content { digest: bundle.digest(), files: bundle.files().len(), dir: dir.into() })
+        let (digest, files) = (bundle.digest(), bundle.files().len());
+        Ok(Content { digest, files, dir: dir.into(), seeds: SeedFiles::default() })
     }
 }
 
@@ -77,13 +88,27 @@ fn unpacked(name: &str, bytes: Vec<u8>, left: usize) -> Result<(String, Vec<u8>)
             return Err("no migration file: name it <version>_<name>.sql (or .sql.gz), or keep it elsewhere".to_owned());
         }
     };
-    if bytes.len() > left {
+    within(bytes.len(), left)?;
+    Ok((name.to_owned(), bytes))
+}
+
+/// The path and the bytes of a seed without its packing.
+fn unpacked_seed(path: &str, bytes: Vec<u8>, left: usize) -> Result<(String, Vec<u8>), String> {
+    let (path, packed) = path.strip_suffix(".gz").map_or((path, false), |path| (path, true));
+    split_path(path)?;
+    let bytes = if packed { gunzip(&bytes, left.min(FILE_BYTES))? } else { bytes };
+    within(bytes.len(), left)?;
+    Ok((path.to_owned(), bytes))
+}
+
+fn within(bytes: usize, left: usize) -> Result<(), String> {
+    if bytes > left {
         return Err(format!(
             "with it, the files of this set hold more than {} MiB: let another set have some of them",
             SET_BYTES >> 20
         ));
     }
-    Ok((name.to_owned(), bytes))
+    Ok(())
 }
 
 /// Names are taken as they are written: `.SQL` is no migration file.

@@ -5,16 +5,26 @@
 pub mod config_map;
 pub mod dir;
 mod files;
+pub mod seeds;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::core::{bundle::Digest, format::Format, migration::MigrationDir, outcome::Failure, reference::SourceRef};
+use crate::core::{
+    bundle::Digest,
+    format::Format,
+    migration::MigrationDir,
+    outcome::Failure,
+    reference::{SeedsRef, SourceRef},
+    seed::Seed,
+};
 
 /// Content as it was read at one moment, with what it takes to tell whether it has changed since.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// What was read.
     pub reference: SourceRef,
+    /// Which seeds were read with it.
+    pub seeds: Option<SeedsRef>,
     /// How it was read.
     pub format: Format,
     /// The objects that it was read from, by name, each with the version that was read.
@@ -41,6 +51,17 @@ pub struct Content {
     pub files: usize,
     /// The migrations.
     pub dir: Arc<MigrationDir>,
+    /// The seeds that belong to it, if any do.
+    pub seeds: SeedFiles,
+}
+
+/// Seeds, and the digest of the files that they were read from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SeedFiles {
+    /// The digest of all files; None where no seeds are asked for.
+    pub digest: Option<Digest>,
+    /// The seeds, in the order in which they run.
+    pub seeds: Arc<[Seed]>,
 }
 
 impl Stamp {

@@ -9,6 +9,7 @@ mod pack;
 mod past;
 mod project;
 mod rehearse;
+mod seeds;
 mod settings;
 mod squash;
 #[path = "../support/mod.rs"]

@@ -19,6 +19,21 @@ async fn a_folder_becomes_documents_of_yaml() {
     assert_eq!(ran.stderr.trim().rsplit(' ').next(), set["spec"]["source"]["digest"].as_str());
 }
 
+/// Seeds go along where they are asked for, and are never left out without a word.
+#[tokio::test]
+async fn seeds_are_packed_on_demand() {
+    let project = line(&["001"]).await;
+    std::fs::create_dir(project.path("seeds")).expect("a folder");
+    project.write("seeds/010_a.yaml", "t_001: [{a: 1}]\n");
+    project.dunlin_with(&NAMES, &[]).await.code(0).says(&["seeds isn't packed: --seeds packs it too"]);
+    let ran = project.dunlin_with(&[&NAMES[..], &["--seeds"]].concat(), &[]).await;
+    let set = ran.code(0).stdout.split("---\n").last().expect("a set");
+    let set: serde_json::Value = dunlin::yaml::from_str(set).expect("it is YAML");
+    assert_eq!(set["spec"]["seeds"], serde_json::json!({"configMaps": [{"name": "shop-seeds-1"}]}));
+    project.write("seeds/010_a.yaml", "t_001: 7\n");
+    project.dunlin_with(&[&NAMES[..], &["--seeds"]].concat(), &[]).await.code(3).says(&["010_a.yaml:1: t_001 has"]);
+}
+
 #[tokio::test]
 async fn what_somebody_else_has_written_is_not_overwritten() {
     let project = line(&["001"]).await;

@@ -30,6 +30,7 @@ mod progress;
 mod readme;
 mod remade;
 mod runbooks;
+mod seeds;
 mod shop;
 mod specs;
 mod stopped;

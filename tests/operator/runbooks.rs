@@ -41,6 +41,7 @@ pages! {
     retrying_has_the_ways_out_of_its_page: "Retrying",
     rollback_denied_has_the_ways_out_of_its_page: "RollbackDenied",
     rolling_back_has_the_ways_out_of_its_page: "RollingBack",
+    seed_failed_has_the_ways_out_of_its_page: "SeedFailed",
     suspended_has_the_ways_out_of_its_page: "Suspended",
     tls_failed_has_the_ways_out_of_its_page: "TLSFailed",
     up_to_date_has_the_ways_out_of_its_page: "UpToDate",

@@ -1,4 +1,4 @@
-//! `spec.variables` and `spec.seeds`: there in the schema, and refused until they work; and `spec.hooks`.
+//! `spec.variables`, there in the schema, and refused until it works; `spec.seeds` and `spec.hooks`.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -51,14 +51,16 @@ pub struct KeyReference {
     pub key: String,
 }
 
-/// Rows to load after the migrations.
+/// SQL and rows to load once every migration of the source is applied.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Seeds {
-    /// The ConfigMaps that hold the seeds.
+    /// The ConfigMaps that hold the seeds, one a key: `<name>.sql`, `.json`, `.yaml` or `.yml` (or one of these with `.gz`
+    /// in `binaryData`). Seeds of a ConfigMap with the label `dunlin.dev/environment` belong to that environment alone,
+    /// those of the others to all.
     #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub config_maps: Vec<LocalReference>,
-    /// The environment whose seeds are loaded. Absent, those that belong to no environment.
+    /// The environment whose seeds are loaded, with those that belong to all. Absent, only those that belong to all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-zA-Z0-9]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?$"))]
     pub environment: Option<String>,

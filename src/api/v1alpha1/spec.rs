@@ -153,7 +153,9 @@ pub struct MigrationSetSpec {
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub variables: Vec<Variable>,
 
-    /// Rows to load after the migrations. Doesn't work yet: a set that asks for it is `InvalidSpec`.
+    /// SQL and rows to load once every migration of the source is applied, in the order of their names, each in a
+    /// transaction of its own and recorded by its checksum. A seed runs once, or (`-- seed: on-change`, `mode: on-change`)
+    /// whenever its text is another. Nothing is loaded while the target leaves migrations out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seeds: Option<Seeds>,
 

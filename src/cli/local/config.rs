@@ -77,6 +77,7 @@ fn settings(project: &Project) -> Result<Vec<Setting>, LocalError> {
         setting("env", settings.env.clone().into()),
         setting("protected", settings.protected.into()),
         setting("migrations", settings.migrations.display().to_string().into()),
+        setting("seeds", settings.seeds.display().to_string().into()),
         setting("set", desired.history.set.clone().into()),
         setting("schema", desired.history.schema.clone().into()),
     ];

@@ -116,9 +116,7 @@ impl LocalError {
     pub(in crate::cli) fn event(&self, words: String) -> Event {
         let event = Event::new("error", words);
         match self {
-            Self::Migration(about) => {
-                event.set(&about.set).about(&about.subject).sqlstate(about.sqlstate.as_deref())
-            }
+            Self::Migration(about) => event.set(&about.set).about(&about.subject).sqlstate(about.sqlstate.as_deref()),
             _ => event,
         }
     }

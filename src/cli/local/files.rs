@@ -184,7 +184,7 @@ fn write(folder: &Path, name: &str, last: Option<&Version>, body: impl Fn(&str) 
     Ok(Exit::Done)
 }
 
-fn write_new(path: &Path, text: &str) -> Result<(), LocalError> {
+pub(super) fn write_new(path: &Path, text: &str) -> Result<(), LocalError> {
     use std::io::Write as _;
     let file = std::fs::File::options().write(true).create_new(true).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes()))

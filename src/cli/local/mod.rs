@@ -20,6 +20,7 @@ mod rehearse;
 pub mod resolve;
 pub mod rollback;
 mod run;
+pub mod seed;
 mod settings;
 pub mod show;
 mod signals;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{args::FilesArgs, error::LocalError, project::Project, talk};
+use super::{args::FilesArgs, error::LocalError, project::Project, settings::DEFAULT, talk};
 use crate::{
     cli::{CliError, exit::Exit, output},
     core::{
@@ -14,7 +14,7 @@ use crate::{
         format::{self, Format},
         outcome::Failure,
     },
-    source::dir,
+    source::{dir, seeds},
     yaml,
 };
 
@@ -33,6 +33,9 @@ pub struct PackArgs {
     /// How to write it.
     #[arg(long, short = 'o', value_name = "FORMAT", value_enum, default_value_t)]
     pub output: PackFormat,
+    /// Pack the folder of seeds too: those of all environments, and those of --env.
+    #[arg(long)]
+    pub seeds: bool,
     /// Write a file for each object into this folder, in place of stdout.
     #[arg(long, value_name = "FOLDER")]
     pub output_dir: Option<PathBuf>,
@@ -54,11 +57,16 @@ const MARK: &str = "# Written by dunlin pack, which overwrites it. Apply it with
 
 /// Writes the objects.
 pub(in crate::cli) fn pack(args: &PackArgs) -> Result<Exit, CliError> {
-    let PackArgs { name, namespace, secret, output: PackFormat::Yaml, output_dir, project } = args;
+    let PackArgs { name, namespace, secret, output: PackFormat::Yaml, seeds: with_seeds, output_dir, project } = args;
     let project = Project::open_files(project)?;
     let bundle = sound(&project.settings.migrations)?;
     let names = objects::Names { name, namespace, secret };
-    let objects = objects::objects(&bundle, names, &project.settings.spec)?;
+    let mut objects = objects::objects(&bundle, names, &project.settings.spec)?;
+    if *with_seeds {
+        pack_seeds(&project, &mut objects, names)?;
+    } else if project.settings.seeds.is_dir() {
+        talk::say("note", format!("{} isn't packed: --seeds packs it too", project.settings.seeds.display()));
+    }
     let texts: Vec<(&str, String)> = objects
         .iter()
         .map(|object| Ok((object.file.as_str(), yaml::to_string(&object.body)?)))
@@ -80,6 +88,18 @@ pub(in crate::cli) fn pack(args: &PackArgs) -> Result<Exit, CliError> {
         format!("packed {} files into {} ConfigMaps: {}", bundle.files().len(), objects.len() - 1, bundle.digest()),
     );
     Ok(Exit::Done)
+}
+
+/// Adds the seeds of the environment, if the operator would take them.
+fn pack_seeds(
+    project: &Project,
+    objects: &mut Vec<objects::Object>,
+    names: objects::Names<'_>,
+) -> Result<(), LocalError> {
+    let settings = &project.settings;
+    let environment = Some(settings.env.as_str()).filter(|env| *env != DEFAULT);
+    seeds::of_folder(&settings.seeds, environment)?;
+    objects::add_seeds(objects, &seeds::bundle_of_folder(&settings.seeds)?, environment, names)
 }
 
 /// The files of a folder, if the operator would take them.

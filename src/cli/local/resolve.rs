@@ -51,9 +51,7 @@ pub(in crate::cli) async fn resolve(args: ResolveArgs) -> Result<Exit, LocalErro
     // The decision alone: what follows from it is for the next apply.
     project.desired.target = Target::Stay;
     let assessment = plan::plan(&content.dir, &history, &project.desired);
-    let takes = |amendment: &Amendment| {
-        matches!(amendment, Amendment::Resolve { run, .. } | Amendment::RetryTask { run, .. } if *run == run_id)
-    };
+    let takes = |amendment: &Amendment| matches!(amendment, Amendment::Resolve { run, .. } | Amendment::RetryTask { run, .. } if *run == run_id);
     if !assessment.amendments.iter().any(takes) {
         let why = why_not(run_id, &history, &assessment);
         return Err(Failure::new(Reason::Interrupted, why).into());

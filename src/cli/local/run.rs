@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::Instant};
 
-use super::{error::LocalError, hooks::Commands, project::Project, signals::Signals, talk::Event};
+use super::{error::LocalError, hooks::Commands, project::Project, seed, signals::Signals, talk::Event};
 use crate::{
     cli::exit::Exit,
     core::{
@@ -12,6 +12,7 @@ use crate::{
         migration::{Direction, Version},
         outcome::Reason,
         plan,
+        task::{Subject, TaskKind},
     },
     database::parameters::Parameters,
     execute::{self, End, Report, Running, Session, Shell, Stop, Work},
@@ -106,7 +107,7 @@ impl Run<'_> {
 
     /// Says what was done, and why no more was.
     fn summarize(&self, report: Report) -> Result<Exit, LocalError> {
-        let Report { history, applied, end } = report;
+        let Report { history, applied, seeded, end } = report;
         let known = history.as_ref().map(History::by_version).unwrap_or_default();
         for (version, direction) in &applied {
             let (event, done) = done(*direction);
@@ -114,9 +115,16 @@ impl Run<'_> {
             let words = format!("{done} {}", self.file(version));
             self.event(event, words).of(version, *direction).lasting(row.map(|row| row.duration_ms)).say();
         }
+        for path in &seeded {
+            let row = history.iter().flat_map(|history| &history.seeds).find(|row| row.name == *path);
+            let subject = Subject::Task { kind: TaskKind::Seed, key: path.clone() };
+            let words = format!("loaded {path}{}", seed::in_words(row.and_then(|row| row.counts)));
+            self.event("seeded", words).about(&subject).say();
+        }
         match end {
             End::Stopped => {
-                let words = format!("stopped: {} of the plan done, and nothing else was changed", applied.len());
+                let done = applied.len() + seeded.len();
+                let words = format!("stopped: {done} of the plan done, and nothing else was changed");
                 self.event("stopped", words).say();
                 Ok(Exit::Stopped)
             }

@@ -26,7 +26,7 @@ use crate::{
 /// The file that is read where no flag names another.
 pub const FILE: &str = "dunlin.yaml";
 /// The environment that is meant where nobody names one.
-const DEFAULT: &str = "default";
+pub const DEFAULT: &str = "default";
 /// Names of environments that are protected, in any case.
 const PROTECTED: [&str; 3] = ["prod", "production", "live"];
 
@@ -39,6 +39,8 @@ pub struct Settings {
     pub protected: bool,
     /// The folder of the migrations.
     pub migrations: PathBuf,
+    /// The folder of the seeds.
+    pub seeds: PathBuf,
     /// What is said of the database.
     pub database: ByHand,
     /// Files of certificates, as `sslrootcert`, in the order of their names.
@@ -59,6 +61,7 @@ pub struct Settings {
 struct Fields {
     database: Option<BTreeMap<String, Value>>,
     lock_id: Option<Value>,
+    seeds: Option<String>,
     set: Option<String>,
     schema: Option<String>,
     role: Option<String>,
@@ -121,6 +124,7 @@ impl Settings {
             (None, Some(field)) => beside.join(field),
             (None, None) => beside.join("migrations"),
         };
+        let seeds = beside.join(own.seeds.or(root.seeds).unwrap_or_else(|| "seeds".to_owned()));
         let set = own.set.or(root.set).unwrap_or_else(|| "default".to_owned());
         let spec = serde_json::json!({
             "database": {"secretRef": {"name": "none"}, "role": own.role.or(root.role), "searchPath": own.search_path.or(root.search_path)},
@@ -133,6 +137,7 @@ impl Settings {
             env,
             protected,
             migrations,
+            seeds,
             database,
             certificates,
             places,
@@ -313,6 +318,7 @@ fn places(root: &Fields, own: &Fields, env: &str, shown: &str) -> BTreeMap<Strin
     }
     for (fields, place) in [(root, of_all), (own, of_env)] {
         let plain = [
+            ("seeds", fields.seeds.is_some()),
             ("set", fields.set.is_some()),
             ("schema", fields.schema.is_some()),
             ("role", fields.role.is_some()),

@@ -349,7 +349,7 @@ fn is_none(value: &str) -> bool {
 }
 
 /// The first byte of a comment's line and of the line behind it, if nothing but blanks stands beside it.
-fn line_alone(text: &str, comment: &Range<usize>) -> Option<(usize, usize)> {
+pub(in crate::core) fn line_alone(text: &str, comment: &Range<usize>) -> Option<(usize, usize)> {
     let before = text[..comment.start].trim_end_matches([' ', '\t', '\x0b', '\x0c']);
     if !(before.is_empty() || before.ends_with(['\n', '\r'])) {
         return None;

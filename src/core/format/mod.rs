@@ -12,6 +12,7 @@ mod tests;
 
 use std::collections::HashMap;
 
+pub(super) use file::line_alone;
 pub use file::without_directives;
 
 use file::{Draft, Reference};

@@ -109,10 +109,11 @@ fn later(history: &History, key: Key, hook: &Hook, direction: Direction) -> Late
     LaterHook { key, direction, checksum: hook.checksum(), open, batch: last.map(|run| run.batch) }
 }
 
-/// What is due after the steps of a plan, all of which have run.
+/// What is due after the steps of a plan, all of which have run, and the seeds behind them.
 fn judge_after(ground: &Ground<'_>, assessment: &mut Assessment) {
     let Ground { desired, history, .. } = ground;
-    if !assessment.plan.steps.is_empty() || !assessment.findings.is_empty() {
+    let left = !assessment.plan.steps.is_empty() || !assessment.seeds.is_empty();
+    if left || !assessment.findings.is_empty() {
         return;
     }
     for direction in [Direction::Down, Direction::Up] {

@@ -300,9 +300,7 @@ pub(super) fn find_misdirected(desired: &Desired, assessment: &mut Assessment) {
     waiting.sort_unstable();
     waiting.dedup();
     let decided = |run: i64| {
-        let is_it = |amendment: &Amendment| {
-            matches!(amendment, Amendment::Resolve { run: other, .. } | Amendment::RetryTask { run: other, .. } if *other == run)
-        };
+        let is_it = |amendment: &Amendment| matches!(amendment, Amendment::Resolve { run: other, .. } | Amendment::RetryTask { run: other, .. } if *other == run);
         assessment.amendments.iter().any(is_it)
     };
     let lost: Vec<&Resolution> = desired

@@ -9,7 +9,7 @@ use crate::{
     core::{
         bundle::hexadecimal,
         desired::Action,
-        history::{Recorded, RunError},
+        history::{Recorded, RunError, SeedCounts},
         hook::Key,
         job::{ApprovedStep, Job, prefix_hash},
         migration::{Direction, Migration, Section, TransactionMode, Version},
@@ -287,6 +287,25 @@ impl Writer {
     pub fn task(&self, task: Task<'_>, again: Option<i64>, attempts: i64, outcome: Outcome<'_>) -> String {
         let row = self.task_row(task, again, attempts, &outcome.words(), outcome.wrong());
         format!("WITH run AS ({row}) SELECT run.id FROM run")
+    }
+
+    /// Writes a seed that has run, without a semicolon: its run, and what of it the database has.
+    #[must_use]
+    pub fn seeded(&self, task: Task<'_>, again: Option<i64>, attempts: i64, counts: Option<SeedCounts>) -> String {
+        format!(
+            "WITH run AS ({row}) INSERT INTO {table} (\"set\", name, checksum, applied_at, inserted, updated, unchanged, run) \
+             VALUES ((SELECT run.\"set\" FROM run), {name}, {checksum}, {NOW}, {inserted}, {updated}, {unchanged}, (SELECT run.id FROM run)) \
+             ON CONFLICT (\"set\", name) DO UPDATE SET \"set\" = EXCLUDED.\"set\", checksum = EXCLUDED.checksum, \
+             applied_at = EXCLUDED.applied_at, inserted = EXCLUDED.inserted, updated = EXCLUDED.updated, \
+             unchanged = EXCLUDED.unchanged, run = EXCLUDED.run",
+            row = self.task_row(task, again, attempts, &Outcome::Succeeded.words(), None),
+            table = self.tables.table("seed"),
+            name = quote::literal(task.key),
+            checksum = quote::literal(task.checksum),
+            inserted = quote::number(counts.map(|counts| counts.inserted)),
+            updated = quote::number(counts.map(|counts| counts.updated)),
+            unchanged = quote::number(counts.map(|counts| counts.unchanged)),
+        )
     }
 
     /// Writes that a seed or hook was lost to something transient and is tried again, without a semicolon.

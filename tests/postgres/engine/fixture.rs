@@ -70,7 +70,9 @@ impl Fixture {
         let parameters = self.parameters();
         let session = match execute::observe(&parameters, &self.desired).await {
             Ok((session, _)) => session,
-            Err(failure) => return Report { history: None, applied: Vec::new(), end: End::Failed(failure) },
+            Err(failure) => {
+                return Report { history: None, applied: Vec::new(), seeded: Vec::new(), end: End::Failed(failure) };
+            }
         };
         let digest = bundle.digest();
         let work = Work {

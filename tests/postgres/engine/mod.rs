@@ -19,6 +19,7 @@ mod queue;
 mod recovery;
 mod robbed;
 mod roles;
+mod seeds;
 mod session;
 mod single;
 mod squash;

@@ -10,7 +10,7 @@ mod resolutions;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use kube::ResourceExt;
 
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::core::{
     desired::{Audience, Desired, OnMissing, Owner, SessionSettings},
-    reference::{DatabaseRef, SourceRef},
+    reference::{DatabaseRef, SeedsRef, SourceRef},
 };
 use problems::Problems;
 pub use problems::{InvalidSpec, Problem};
@@ -43,6 +43,8 @@ pub struct Parsed {
     pub database: DatabaseRef,
     /// Where the migration files are.
     pub source: SourceRef,
+    /// Where the seeds are, if any are asked for.
+    pub seeds: Option<SeedsRef>,
 }
 
 /// Reads what the engine is to do out of a MigrationSet.
@@ -104,9 +106,7 @@ pub fn parse(set: &MigrationSet) -> Result<Parsed, InvalidSpec> {
     for index in 0..variables.len() {
         problems.add(format!("spec.variables[{index}]"), "variables are not supported yet: remove it");
     }
-    if seeds.is_some() {
-        problems.add("spec.seeds", "seeds are not supported yet: remove it");
-    }
+    let seeds = seeds.as_ref().map(|seeds| references::read_seeds(seeds, source.as_ref(), &mut problems));
     let hooks = hooks.as_ref().map(|hooks| hooks::read_hooks(hooks, &mut problems)).unwrap_or_default();
     let interval = problems.take("spec.interval", parse_duration(interval)).unwrap_or_default();
     if interval < Duration::from_secs(1) && !problems.about("spec.interval") {
@@ -136,10 +136,13 @@ pub fn parse(set: &MigrationSet) -> Result<Parsed, InvalidSpec> {
                 resolutions,
                 task_resolutions,
                 hooks,
+                // They are read with the content.
+                seeds: Arc::default(),
                 interval,
             },
             database,
             source,
+            seeds,
         }),
         _ => Err(InvalidSpec { problems: problems.0 }),
     }
@@ -151,6 +154,12 @@ impl MigrationSet {
     #[must_use]
     pub fn source_ref(&self) -> Option<SourceRef> {
         references::read_source(&self.spec.source, &mut Problems::default()).0
+    }
+
+    /// Where the seeds are, whatever else is wrong with the spec.
+    #[must_use]
+    pub fn seeds_ref(&self) -> Option<SeedsRef> {
+        self.spec.seeds.as_ref().map(|seeds| references::read_seeds(seeds, None, &mut Problems::default()))
     }
 
     /// Where the connection parameters are, whatever else is wrong with the spec.

@@ -5,6 +5,7 @@ use super::{
         database::{
             Database, DatabaseKeys, DatabaseSecretReference, LocalReference, SecretKeyReference, Tls, TlsModeName,
         },
+        extras::Seeds,
         source::{FormatName, Selector, SelectorOperator, SelectorRequirement, Source},
     },
     problems::Problems,
@@ -12,7 +13,7 @@ use super::{
 use crate::core::{
     bundle::Digest,
     format::Format,
-    reference::{DatabaseRef, LabelSelector, Requirement, SecretKey, SecretKeys, SourceRef, TlsMode, TlsRef},
+    reference::{DatabaseRef, LabelSelector, Requirement, SecretKey, SecretKeys, SeedsRef, SourceRef, TlsMode, TlsRef},
 };
 
 pub(super) fn read_database(database: &Database) -> (DatabaseRef, Option<String>, Vec<String>) {
@@ -80,6 +81,24 @@ pub(super) fn read_source(source: &Source, problems: &mut Problems) -> (Option<S
         }
     };
     (reference, digest, format)
+}
+
+pub(super) fn read_seeds(seeds: &Seeds, source: Option<&SourceRef>, problems: &mut Problems) -> SeedsRef {
+    let Seeds { config_maps, environment } = seeds;
+    let mut names: Vec<String> = config_maps.iter().map(|LocalReference { name }| name.clone()).collect();
+    names.sort_unstable();
+    names.dedup();
+    if let Some(SourceRef::ConfigMaps(of_source)) = source {
+        for (index, LocalReference { name }) in config_maps.iter().enumerate() {
+            if of_source.contains(name) {
+                problems.add(
+                    format!("spec.seeds.configMaps[{index}]"),
+                    format!("{name} holds the migrations (spec.source): put seeds into a ConfigMap of their own"),
+                );
+            }
+        }
+    }
+    SeedsRef { config_maps: names, environment: environment.clone() }
 }
 
 fn read_selector(selector: &Selector, problems: &mut Problems) -> Option<LabelSelector> {

@@ -77,10 +77,12 @@ fn the_least_that_a_set_says_comes_to_the_defaults() {
             approval: Approval::default(),
             resolutions: Vec::new(),
             task_resolutions: Vec::new(),
+            seeds: std::sync::Arc::default(),
             interval: Duration::from_mins(10),
         },
         database: DatabaseRef { secret: "db".into(), keys: SecretKeys::default(), tls: TlsRef::default() },
         source: SourceRef::ConfigMaps(vec!["files".into()]),
+        seeds: None,
     };
     assert_eq!(parsed, expected);
     let owner = Owner { namespace: "shop".into(), name: "till".into() };
@@ -106,7 +108,8 @@ fn everything_that_works_arrives() {
         },
         "interval": "1m",
     });
-    let Parsed { desired, database, source } = parse(&set(&spec)).expect("all of it works");
+    let Parsed { desired, database, source, seeds } = parse(&set(&spec)).expect("all of it works");
+    assert_eq!(seeds, None);
     assert!(desired.suspend);
     assert_eq!(desired.format, Format::Metapg);
     assert_eq!(
@@ -192,7 +195,6 @@ fn what_is_not_supported_yet_is_refused_by_its_field_and_never_ignored() {
         (json!({"policy": {"onSchemaDrift": "Block"}}), "spec.policy.onSchemaDrift"),
         (json!({"policy": {"schemaDriftIgnore": ["table public.x"]}}), "spec.policy.schemaDriftIgnore"),
         (json!({"variables": [{"name": "tenant", "value": "x"}]}), "spec.variables[0]"),
-        (json!({"seeds": {"configMaps": [{"name": "seeds"}]}}), "spec.seeds"),
     ];
     for (spec, path) in table {
         let problems = problems(&spec);
@@ -315,9 +317,19 @@ fn a_selector_that_says_nothing_or_nonsense_is_refused() {
 }
 
 #[test]
+fn seeds_are_read_from_config_maps_of_their_own() {
+    let spec = json!({"seeds": {"configMaps": [{"name": "b"}, {"name": "a"}], "environment": "dev"}});
+    let seeds = parse(&set(&spec)).expect("it is sound").seeds.expect("seeds are named");
+    assert_eq!((seeds.config_maps, seeds.environment.as_deref()), (vec!["a".to_owned(), "b".to_owned()], Some("dev")));
+    let problems = problems(&json!({"seeds": {"configMaps": [{"name": "a"}, {"name": "files"}]}}));
+    assert!(problems[0].starts_with("spec.seeds.configMaps[1]: files holds the migrations"), "{problems:?}");
+}
+
+#[test]
 fn what_a_set_refers_to_is_known_even_if_its_spec_is_refused() {
     let set = set(&json!({"target": "batch:x", "seeds": {"configMaps": [{"name": "seeds"}]}}));
     assert!(parse(&set).is_err());
+    assert_eq!(set.seeds_ref().expect("seeds are named").config_maps, ["seeds"]);
     assert_eq!(set.source_ref(), Some(SourceRef::ConfigMaps(vec!["files".into()])));
     assert_eq!(set.database_ref().secret, "db");
 }

@@ -12,7 +12,11 @@ use serde_json::{Value, json};
 use crate::{
     api::v1alpha1::{self, MigrationSet},
     cli::local::error::LocalError,
-    core::bundle::{Bundle, BundleFile},
+    core::{
+        bundle::{Bundle, BundleFile},
+        seed::split_path,
+    },
+    source::seeds::ENVIRONMENT_LABEL,
 };
 
 /// What a ConfigMap is filled with, keys and values: Kubernetes takes 1 MiB (`MaxSecretSize`, which holds for ConfigMaps
@@ -56,16 +60,75 @@ pub fn objects(bundle: &Bundle, names: Names<'_>, spec: &Value) -> Result<Vec<Ob
             ));
         }
     }
-    let maps = config_maps(bundle.files(), names)?;
+    let maps = config_maps(bundle.files(), &format!("{name}-migrations"), namespace)?;
     let set = migration_set(bundle, names, &maps, spec)?;
     let mut objects = Vec::with_capacity(maps.len() + 1);
     for map in maps {
-        let file = format!("{}.yaml", map.metadata.name.as_deref().unwrap_or_default());
-        let body = serde_json::to_value(map).map_err(|error| LocalError::Impossible(error.to_string()))?;
-        objects.push(Object { file, body });
+        objects.push(object(map)?);
     }
     objects.push(Object { file: format!("{name}.yaml"), body: set });
     Ok(objects)
+}
+
+fn object(map: ConfigMap) -> Result<Object, LocalError> {
+    let file = format!("{}.yaml", map.metadata.name.as_deref().unwrap_or_default());
+    let body = serde_json::to_value(map).map_err(|error| LocalError::Impossible(error.to_string()))?;
+    Ok(Object { file, body })
+}
+
+/// Puts the ConfigMaps of seeds before the MigrationSet, which refers to them: those of all environments, and those of
+/// the one that is packed for.
+///
+/// # Errors
+/// What doesn't fit, or has no name that a cluster takes.
+pub fn add_seeds(
+    objects: &mut Vec<Object>,
+    bundle: &Bundle,
+    environment: Option<&str>,
+    Names { name, namespace, secret: _ }: Names<'_>,
+) -> Result<(), LocalError> {
+    let of = |wanted: Option<&str>| -> Vec<BundleFile> {
+        let key = |file: &BundleFile| match (split_path(&file.name), wanted) {
+            (Ok((environment, key, _)), wanted) if environment == wanted => Some(key.to_owned()),
+            _ => None,
+        };
+        let files = bundle.files().iter().filter_map(|file| Some(BundleFile { name: key(file)?, ..file.clone() }));
+        files.collect()
+    };
+    let mut maps = Vec::new();
+    let of_all = of(None);
+    if !of_all.is_empty() {
+        maps.extend(config_maps(&of_all, &format!("{name}-seeds"), namespace)?);
+    }
+    if let Some(environment) = environment {
+        let own = of(Some(environment));
+        if !own.is_empty() {
+            let stem = format!("{name}-seeds-{}", environment.to_ascii_lowercase().replace(['_', '.'], "-"));
+            let labels = BTreeMap::from([(ENVIRONMENT_LABEL.to_owned(), environment.to_owned())]);
+            let labelled = |mut map: ConfigMap| {
+                map.metadata.labels = Some(labels.clone());
+                map
+            };
+            maps.extend(config_maps(&own, &stem, namespace)?.into_iter().map(labelled));
+        }
+    }
+    if maps.is_empty() {
+        return Err(LocalError::Impossible(
+            "there is no seed to pack: leave --seeds out, or name the environment with --env".to_owned(),
+        ));
+    }
+    let named: Vec<Value> = maps.iter().map(|map| json!({"name": map.metadata.name})).collect();
+    let mut seeds = json!({"configMaps": named});
+    if let Some(environment) = environment {
+        seeds["environment"] = json!(environment);
+    }
+    let Some(mut set) = objects.pop() else { return Ok(()) };
+    set.body["spec"]["seeds"] = seeds;
+    for map in maps {
+        objects.push(object(map)?);
+    }
+    objects.push(set);
+    Ok(())
 }
 
 /// As RFC 1123 has it.
@@ -79,7 +142,8 @@ fn is_name(text: &str) -> bool {
     })
 }
 
-fn config_maps(files: &[BundleFile], names: Names<'_>) -> Result<Vec<ConfigMap>, LocalError> {
+/// Files into as many ConfigMaps as it takes, named behind `stem`.
+fn config_maps(files: &[BundleFile], stem: &str, namespace: &str) -> Result<Vec<ConfigMap>, LocalError> {
     let mut maps = Vec::new();
     let mut map = ConfigMap::default();
     let mut held = 0;
@@ -115,8 +179,8 @@ fn config_maps(files: &[BundleFile], names: Names<'_>) -> Result<Vec<ConfigMap>,
     }
     for (at, map) in maps.iter_mut().enumerate() {
         map.metadata = ObjectMeta {
-            name: Some(format!("{}-migrations-{}", names.name, at + 1)),
-            namespace: Some(names.namespace.to_owned()),
+            name: Some(format!("{stem}-{}", at + 1)),
+            namespace: Some(namespace.to_owned()),
             // Flux would read ${…} in SQL as its own variables.
             annotations: Some(BTreeMap::from([(
                 "kustomize.toolkit.fluxcd.io/substitute".to_owned(),
@@ -279,6 +343,26 @@ mod tests {
             assert_eq!(map.metadata.namespace.as_deref(), Some("prod"));
         }
         assert_eq!(set.spec.database.secret_ref.name, "db");
+    }
+
+    /// What is packed comes back under the same paths; another environment's seeds stay where they are.
+    #[test]
+    fn seeds_are_packed_for_one_environment() {
+        let mut objects = objects(&bundle(&[("001_a.sql", "SELECT 1;")]), NAMES, &said()).expect("it fits");
+        let seeds =
+            bundle(&[("010_a.sql", "SELECT 1;"), ("dev_1/020_b.yaml", "t: []"), ("live/030_c.sql", "SELECT 3;")]);
+        add_seeds(&mut objects, &seeds, Some("dev_1"), NAMES).expect("they fit");
+        let files: Vec<&str> = objects.iter().map(|object| object.file.as_str()).collect();
+        assert_eq!(files, ["shop-migrations-1.yaml", "shop-seeds-1.yaml", "shop-seeds-dev-1-1.yaml", "shop.yaml"]);
+        let set = &objects[3].body["spec"]["seeds"];
+        assert_eq!(
+            *set,
+            json!({"configMaps": [{"name": "shop-seeds-1"}, {"name": "shop-seeds-dev-1-1"}], "environment": "dev_1"})
+        );
+        assert_eq!(objects[2].body["metadata"]["labels"]["dunlin.dev/environment"], "dev_1");
+        assert_eq!(objects[2].body["data"], json!({"020_b.yaml": "t: []"}));
+        let other = bundle(&[("live/030_c.sql", "SELECT 3;")]);
+        add_seeds(&mut objects, &other, None, NAMES).expect_err("there is none for nobody");
     }
 
     #[test]

@@ -2,6 +2,10 @@
 //!
 //! Nothing else in the crate knows which library does it.
 
+mod nodes;
+
+pub use nodes::nodes;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Why YAML couldn't be read or written.
