@@ -227,12 +227,8 @@ async fn run(
         let goes_on = assessment.findings.is_empty() && !idle;
         match hooks::run(claim, work, stop, running, &history, &assessment, &hooks).await {
             HooksEnded::None => {}
-            HooksEnded::Through => {
-                hooks = assessment.hooks;
-                continue;
-            }
-            HooksEnded::Recorded(failure) => {
-                failed = Some(failure);
+            HooksEnded::Through(wrong) => {
+                failed = wrong;
                 hooks = assessment.hooks;
                 continue;
             }
@@ -244,12 +240,8 @@ async fn run(
         if !goes_on {
             return End::Finished;
         }
-        let is_done = |step: &&plan::Step| report.applied.contains(&(step.version.clone(), step.direction));
-        if let Some(step) = assessment.plan.steps.iter().find(is_done) {
-            return forgotten(step.version.as_str());
-        }
-        if let Some(seed) = assessment.seeds.iter().find(|seed| report.seeded.contains(seed)) {
-            return forgotten(seed);
+        if let Some(end) = run_before(&assessment, report) {
+            return end;
         }
         let ended = if assessment.plan.steps.is_empty() {
             seeding::run(claim, work, &history, &assessment.seeds, stop, running, &mut report.seeded).await
@@ -265,6 +257,15 @@ async fn run(
         report.history = last_look(claim, work).await;
         return end;
     }
+}
+
+/// What a plan comes to that asks for what this execution has run already.
+fn run_before(assessment: &Assessment, report: &Report) -> Option<End> {
+    let is_done = |step: &&plan::Step| report.applied.contains(&(step.version.clone(), step.direction));
+    if let Some(step) = assessment.plan.steps.iter().find(is_done) {
+        return Some(forgotten(step.version.as_str()));
+    }
+    assessment.seeds.iter().find(|seed| report.seeded.contains(seed)).map(|seed| forgotten(seed))
 }
 
 /// What a history that doesn't keep what is written to it comes to.

@@ -91,10 +91,8 @@ struct Hooks<'a> {
 pub(super) enum HooksEnded {
     /// There are none to run.
     None,
-    /// All of them are done.
-    Through,
-    /// One failed, which is written down: what to say where the history holds nothing up by it.
-    Recorded(Failure),
+    /// All of them are done; or one failed, which is written down: what to say where the history holds nothing up by it.
+    Through(Option<Failure>),
     /// They were asked to stop, or couldn't go on.
     Ended(End),
 }
@@ -152,17 +150,16 @@ impl Hooks<'_> {
             writer.plan_digest = Some(due.context.plan.clone()).filter(|plan| !plan.is_empty()).or(writer.plan_digest);
             let one = One { hooks: self, writer: &writer, due, hook, name: self.name(key) };
             match one.run((index, self.counted(key.place))).await {
-                HooksEnded::Through => {
+                HooksEnded::Through(None) => {
                     tracing::info!(hook = %key, set = self.claim.tables.set, "hook done");
                 }
-                HooksEnded::Recorded(failure) => {
-                    tracing::warn!(hook = %key, set = self.claim.tables.set, "hook failed");
-                    return HooksEnded::Recorded(failure);
+                other => {
+                    tracing::warn!(hook = %key, set = self.claim.tables.set, "hook not done");
+                    return other;
                 }
-                other => return other,
             }
         }
-        HooksEnded::Through
+        HooksEnded::Through(None)
     }
 
     fn counted(&self, place: Place) -> usize {
@@ -210,11 +207,11 @@ impl One<'_, '_> {
         };
         running.send_replace(None);
         match ended {
-            Ok(HookEnd::Through) if matches!(self.hook.act, Act::Sql(_)) => HooksEnded::Through,
+            Ok(HookEnd::Through) if matches!(self.hook.act, Act::Sql(_)) => HooksEnded::Through(None),
             Ok(HookEnd::Through) => {
                 let sql = self.writer.hook(self.row(), Some(run), attempts, Outcome::Succeeded);
                 match write(claim, &sql, Point::AmendmentBefore, Point::AmendmentAfter).await {
-                    Ok(()) => HooksEnded::Through,
+                    Ok(()) => HooksEnded::Through(None),
                     Err(error) => {
                         HooksEnded::Ended(End::Failed(claim.refused("writing down that a hook is done", error)))
                     }
@@ -365,10 +362,10 @@ impl One<'_, '_> {
         let claim = self.hooks.claim;
         let sql = self.writer.hook(self.row(), Some(run), attempts, Outcome::Failed(&wrong));
         match write(claim, &sql, Point::FailureBefore, Point::FailureAfter).await {
-            Ok(()) => HooksEnded::Recorded(Failure::new(
+            Ok(()) => HooksEnded::Through(Some(Failure::new(
                 Reason::HookFailed,
                 format!("{}\n{}", wrong.error.message, self.standing()),
-            )),
+            ))),
             Err(error) => HooksEnded::Ended(End::Failed(claim.refused("writing down that a hook failed", error))),
         }
     }

@@ -108,15 +108,15 @@ fn settings(project: &Project) -> Result<Vec<Setting>, LocalError> {
             shown.push(setting(&format!("{group}.{field}"), value.clone()));
         }
     }
-    for place in desired.hooks.places() {
-        let commands = desired.hooks.at(place).iter().map(|hook| match &hook.act {
+    for place in settings.hooks.places() {
+        let commands = settings.hooks.at(place).iter().map(|hook| match &hook.act {
             Act::Command(command) => command.as_str(),
             Act::Sql(_) | Act::Job(_) | Act::Http(_) => "…",
         });
         let commands: Vec<&str> = commands.collect();
         shown.push(setting(&format!("hooks.{}", place.field()), commands.into()));
     }
-    if let Some(hook) = desired.hooks.places().first().and_then(|place| desired.hooks.at(*place).first()) {
+    if let Some(hook) = settings.hooks.places().first().and_then(|place| settings.hooks.at(*place).first()) {
         shown.push(setting("hooks.timeout", format!("{:?}", hook.timeout).into()));
     }
     Ok(shown)

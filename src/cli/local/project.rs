@@ -17,7 +17,6 @@ use crate::{
         desired::{Audience, Desired},
         format::Format,
         history::History,
-        hook::Hooks,
         outcome::Failure,
     },
     database::{
@@ -67,13 +66,16 @@ impl Project {
         Ok(Self { settings, desired, counted })
     }
 
-    /// Leaves the hooks out, where that is asked for, and says so where there are any.
+    /// Takes the hooks, for a command that runs migrations; or leaves them out, where that is asked for, and says so.
     pub fn choose_hooks(&mut self, args: HookArgs) {
-        let places = self.desired.hooks.places();
-        if !args.no_hooks || places.is_empty() {
+        let places = self.settings.hooks.places();
+        if !args.no_hooks {
+            self.desired.hooks = self.settings.hooks.clone();
             return;
         }
-        self.desired.hooks = Hooks::default();
+        if places.is_empty() {
+            return;
+        }
         let names: Vec<&str> = places.iter().map(|place| place.field()).collect();
         talk::say("hooksLeftOut", format!("hooks are left out, as --no-hooks asks: {}", names.join(", ")));
     }
@@ -137,7 +139,6 @@ fn desired(settings: &Settings) -> Result<(Desired, Value), LocalError> {
     }
     let mut desired = v1alpha1::desired(&set).map_err(LocalError::Spec)?;
     desired.audience = Audience::CommandLine;
-    desired.hooks = settings.hooks.clone();
     Ok((desired, json!({"policy": set.spec.policy, "approval": set.spec.approval})))
 }
 
