@@ -225,7 +225,7 @@ async fn run(
         }
         let idle = assessment.plan.steps.is_empty() && assessment.seeds.is_empty();
         let goes_on = assessment.findings.is_empty() && !idle;
-        match hooks::run(claim, work, stop, running, &history, &assessment, &hooks).await {
+        match Box::pin(hooks::run(claim, work, stop, running, &history, &assessment, &hooks)).await {
             HooksEnded::None => {}
             HooksEnded::Through(wrong) => {
                 failed = wrong;

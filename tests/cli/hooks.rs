@@ -98,7 +98,8 @@ async fn a_hook_runs_under_the_lock() {
     })
     .await;
     let held = "SELECT count(*) FROM pg_locks JOIN dunlin.set ON classid = (lock_key >> 32) & 4294967295 AND objid = lock_key & 4294967295 \
-                WHERE locktype = 'advisory' AND granted";
+                WHERE locktype = 'advisory' AND granted \
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     assert_eq!(project.ask(held).await, "1");
     project.dunlin(&["apply", "--wait", "0s"]).await.code(7).says(&["the set's lock is held by"]);
     assert_eq!(project.tables().await, "", "nothing runs before it ends");

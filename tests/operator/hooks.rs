@@ -160,20 +160,20 @@ async fn server(mut answers: Vec<(&'static str, &'static str)>) -> (SocketAddr, 
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("it has one");
     let heard = Heard::default();
-    let hears = Arc::clone(&heard);
+    let asked = Arc::clone(&heard);
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let (head, body) = request(&mut stream).await;
-            assert!(head.starts_with("POST /hook?token=secret HTTP/1.1\r\n"), "{head}");
+            let (top, body) = request(&mut stream).await;
+            assert!(top.starts_with("POST /hook?token=secret HTTP/1.1\r\n"), "{top}");
             let header = |name: &str| {
-                let line = head
+                let line = top
                     .lines()
                     .find_map(|line| line.split_once(": ").filter(|(found, _)| found.eq_ignore_ascii_case(name)));
-                line.unwrap_or_else(|| panic!("no {name} in {head}")).1.to_owned()
+                line.unwrap_or_else(|| panic!("no {name} in {top}")).1.to_owned()
             };
             assert_eq!(header("content-type"), "application/json");
             let body = serde_json::from_slice(&body).expect("JSON");
-            hears.lock().expect("nobody panicked").push((header("idempotency-key"), body));
+            asked.lock().expect("nobody panicked").push((header("idempotency-key"), body));
             let (status, text) = if answers.len() > 1 { answers.remove(0) } else { answers[0] };
             let length = text.len();
             let answer = format!(

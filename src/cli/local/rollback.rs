@@ -101,7 +101,8 @@ async fn carry_out(extent: &Extent, ask: Ask, hooks: HookArgs, args: &RunArgs) -
     }
     talk::say("planned", shown(&assessment));
     confirm(&project, args.confirm, ask, &format!("roll back {}", steps(&assessment)))?;
-    Run { project: &project, content: &content, parameters: &parameters, wait: args.wait }.perform(session).await
+    let run = Run { project: &project, content: &content, parameters: &parameters, wait: args.wait };
+    Box::pin(run.perform(session)).await
 }
 
 /// The plan, a line a step.

@@ -83,13 +83,13 @@ fn judge_before(ground: &Ground<'_>, assessment: &mut Assessment) {
                 break;
             }
             let last = last(history, key);
-            let has_run = |run: &&HookRun| {
+            let has_run = |run: &HookRun| {
                 run.outcome == RunOutcome::Succeeded
                     && run.checksum == checksum
                     && run.plan == plan
                     && run.run > settled
             };
-            if last.filter(has_run).is_some() {
+            if last.is_some_and(has_run) {
                 continue;
             }
             let context = Context { key, direction, versions: versions.clone(), plan: plan.clone(), outcome: None };
