@@ -368,3 +368,61 @@ fn desired(take_over: Option<Owner>) -> Desired {
     desired.history.take_over = take_over.map(|from| TakeOver { from, by: "spec.history.takeOver".to_owned() });
     desired
 }
+
+/// M25: Ready isn't said before the seeds are loaded, and what is loaded or left alone is told.
+#[test]
+fn seeds_that_are_due_are_loaded_before_the_set_is_ready() {
+    let circumstances = periodic(0);
+    let due = Assessment { seeds: vec!["a.sql".to_owned(), "b.sql".to_owned()], ..applied() };
+    let decision = compare(&due, &Memory::default(), &circumstances);
+    assert_eq!(decision.act, Act::Execute { take_over_from: None });
+    assert_eq!(
+        (decision.verdict.reason, decision.verdict.message.as_str()),
+        (Reason::Seeding, "loading 2 seeds, first a.sql")
+    );
+    let one = Assessment { seeds: vec!["a.sql".to_owned()], ..applied() };
+    assert_eq!(compare(&one, &Memory::default(), &circumstances).verdict.message, "loading the seed a.sql");
+
+    let ending = Ending::Finished;
+    let observed = Observed::Executed { ending: &ending, assessment: Some(&due) };
+    let left = decide(observed, &Memory::default(), &circumstances);
+    assert_eq!((left.verdict.reason, left.act), (Reason::Checking, Act::Nothing), "they are still to be loaded");
+
+    for (seeded, edited, expected) in [
+        (0, &[][..], "3 migrations applied, up to 003"),
+        (1, &[], "3 migrations applied, up to 003; 1 seed loaded"),
+        (2, &["a.sql"], "3 migrations applied, up to 003; 2 seeds loaded (a.sql was edited since, and runs once)"),
+    ] {
+        let seeds_edited = edited.iter().map(|path| (*path).to_owned()).collect();
+        let loaded = Assessment { seeded, seeds_edited, ..applied() };
+        let verdict = compare(&loaded, &Memory::default(), &circumstances).verdict;
+        assert_eq!((verdict.reason, verdict.message.as_str()), (Reason::UpToDate, expected));
+    }
+}
+
+/// M27: what is due after a plan, or because of a failure, runs though nothing else does.
+#[test]
+fn a_hook_that_is_due_runs_though_nothing_else_does() {
+    use crate::core::{
+        hook::{Context, Key, Place},
+        plan::{DueHook, PlanHooks},
+    };
+    let due = |place| {
+        let key = Key { place, index: 0 };
+        let context =
+            Context { key, direction: Direction::Up, versions: Vec::new(), plan: String::new(), outcome: None };
+        let due = DueHook { context, checksum: String::new(), open: None, batch: None };
+        PlanHooks { due: vec![due], ..PlanHooks::default() }
+    };
+    for (assessment, says) in [
+        (Assessment { hooks: due(Place::PostApply), ..applied() }, "running the hook postApply[0]"),
+        (
+            Assessment { hooks: due(Place::OnFailure), ..found(Reason::MigrationFailed) },
+            "running the hook onFailure[0]",
+        ),
+    ] {
+        let decision = compare(&assessment, &Memory::default(), &periodic(0));
+        assert_eq!(decision.act, Act::Execute { take_over_from: None });
+        assert_eq!((decision.verdict.reason, decision.verdict.message.as_str()), (Reason::RunningHook, says));
+    }
+}

@@ -15,6 +15,8 @@ use crate::core::{
 mod going;
 #[path = "plan/hooks_tests.rs"]
 mod hooked;
+#[path = "plan/seeds_tests.rs"]
+mod seeds;
 
 const NO_TRANSACTION: &str = "-- migrate: no-transaction\n";
 

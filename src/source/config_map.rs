@@ -83,11 +83,25 @@ fn snapshot(
     of_seeds.sort_by(|a, b| a.0.cmp(&b.0));
     let all = maps.iter().chain(&of_seeds);
     let stamps = all.filter_map(|(name, map)| Some((name.clone(), stamp(map.as_ref()?)))).collect();
-    let content = read(&reference, format, maps).and_then(|content| {
+    let content = apart(&maps, &of_seeds).and_then(|()| read(&reference, format, maps)).and_then(|content| {
         let seeds = seeds.as_ref().map(|seeds| super::seeds::of_config_maps(seeds, of_seeds)).transpose()?;
         Ok(Content { seeds: seeds.unwrap_or_default(), ..content })
     });
     Snapshot { reference, seeds, format, stamps, content }
+}
+
+/// A selector may find what the seeds are in: a file is a migration or a seed.
+fn apart(maps: &Maps, of_seeds: &Maps) -> Result<(), Failure> {
+    match maps.iter().find(|(name, map)| map.is_some() && of_seeds.iter().any(|(other, _)| other == name)) {
+        None => Ok(()),
+        Some((name, _)) => Err(Failure::new(
+            Reason::InvalidSource,
+            format!(
+                "ConfigMap {name} is named by spec.seeds, and spec.source selects it by its labels too: take the labels off it, or \
+                 select by others"
+            ),
+        )),
+    }
 }
 
 fn stamp(map: &ConfigMap) -> Stamp {
@@ -282,6 +296,19 @@ mod tests {
     fn what_is_not_gzip_is_refused_by_its_key() {
         let failure = refused(vec![map("shop", &[], &[("001_a.sql.gz", b"SELECT 1;")])]);
         assert!(failure.message.contains("key 001_a.sql.gz: can't be unpacked"), "{failure}");
+    }
+
+    /// A seed is never taken for a migration.
+    #[test]
+    fn a_config_map_of_seeds_is_not_the_sources_too() {
+        let both = || map("seeds", &[("010_users.sql", "SELECT 1;")], &[]);
+        let seeds = SeedsRef { config_maps: vec!["seeds".to_owned()], environment: None };
+        let maps = vec![map("sql", &[("001_a.sql", "SELECT 1;")], &[]), both()];
+        let selector = SourceRef::Selector(LabelSelector::default());
+        let content = snapshot((selector, maps), (Some(seeds), vec![both()]), Format::Auto).content;
+        let failure = content.expect_err("it is both");
+        assert_eq!(failure.reason, Reason::InvalidSource);
+        assert!(failure.message.contains("ConfigMap seeds is named by spec.seeds"), "{failure}");
     }
 
     #[test]

@@ -152,7 +152,7 @@ async fn seeds_that_are_absent_or_wrong_hold_everything_up() {
     assert_eq!(shop.ask(NAMES).await, "Ada");
     shop.delete_files("seeds").await;
     shop.until("WaitingForSource").await;
-    shop.apply(json!({"seeds": null})).await;
+    shop.apply(json!({})).await;
     shop.until("UpToDate").await;
     shop.close().await;
 }

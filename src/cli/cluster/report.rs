@@ -70,25 +70,27 @@ async fn events(cluster: &Cluster, object: &DynamicObject) -> Result<Value, Clus
     Ok(told.collect())
 }
 
-/// The ConfigMaps that the source names or selects: which content is there, and how it is called.
+/// The ConfigMaps that the source names or selects, and those of the seeds: which content is there, and how it is called.
 async fn config_maps(cluster: &Cluster, object: &DynamicObject) -> Result<Value, ClusterError> {
     let set: Option<MigrationSet> = object.clone().try_parse().ok();
-    let Some(source) = set.and_then(|set| set.source_ref()) else { return Ok(Value::Array(Vec::new())) };
+    let Some(set) = set else { return Ok(Value::Array(Vec::new())) };
     let api: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let mut told = Vec::new();
-    match source {
-        SourceRef::ConfigMaps(names) => {
-            for name in names {
-                told.push(match cluster.answer(api.get_opt(&name)).await? {
-                    Some(map) => outline(&map),
-                    None => json!({"name": name, "present": false}),
-                });
-            }
-        }
-        SourceRef::Selector(selector) => {
+    let mut names = Vec::new();
+    match set.source_ref() {
+        None => {}
+        Some(SourceRef::ConfigMaps(of_source)) => names = of_source,
+        Some(SourceRef::Selector(selector)) => {
             let query = ListParams::default().labels(&selector.to_string());
             told.extend(cluster.answer(api.list(&query)).await?.items.iter().map(outline));
         }
+    }
+    names.extend(set.seeds_ref().into_iter().flat_map(|seeds| seeds.config_maps));
+    for name in names {
+        told.push(match cluster.answer(api.get_opt(&name)).await? {
+            Some(map) => outline(&map),
+            None => json!({"name": name, "present": false}),
+        });
     }
     Ok(Value::Array(told))
 }

@@ -17,6 +17,7 @@ use crate::{
         history::History,
         outcome::{Failure, Reason},
         plan::{self, Amendment, Assessment},
+        task::TaskKind,
     },
 };
 
@@ -59,7 +60,9 @@ pub(in crate::cli) async fn resolve(args: ResolveArgs) -> Result<Exit, LocalErro
     confirm(&project, args.confirm, Ask::WhereProtected, &format!("decide {action:?} about run {run_id}"))?;
     let exit =
         Run { project: &project, content: &content, parameters: &parameters, wait: args.wait }.perform(session).await?;
-    talk::say("resolved", format!("run {run_id}: {action:?} is recorded; dunlin apply goes on from there"));
+    let of_a_seed = history.tasks.iter().any(|task| task.run == run_id && task.kind == TaskKind::Seed);
+    let verb = if of_a_seed { "seed" } else { "apply" };
+    talk::say("resolved", format!("run {run_id}: {action:?} is recorded; dunlin {verb} goes on from there"));
     Ok(exit)
 }
 
