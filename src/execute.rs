@@ -4,6 +4,7 @@
 
 mod claim;
 mod describe;
+mod hooks;
 mod jobs;
 mod past;
 mod rehearse;
@@ -24,7 +25,7 @@ use crate::{
         history::History,
         migration::{Direction, MigrationDir, Version},
         outcome::{Failure, Reason},
-        plan::{self, Assessment},
+        plan::{self, Assessment, PlanHooks},
     },
     database::{
         connect::{self, Connection},
@@ -36,7 +37,9 @@ use crate::{
     },
 };
 use claim::Claim;
+use hooks::HooksEnded;
 
+pub use hooks::{HookCall, HookEnd, RunHook, SqlAlone};
 pub use rehearse::{Rehearsal, RehearsalEnd, rehearse};
 pub use running::Running;
 
@@ -68,6 +71,10 @@ pub struct Work<'a> {
     pub shell: Shell,
     /// Which object asks, by its uid: a generation of it that is older than one that was here already is not followed.
     pub uid: Option<&'a str>,
+    /// The environment, by hand, for hooks.
+    pub environment: Option<&'a str>,
+    /// How hooks run that aren't SQL.
+    pub hooks: &'a dyn RunHook,
 }
 
 /// Who asks for an execution.
@@ -194,12 +201,18 @@ async fn run(
     report: &mut Report,
 ) -> End {
     let mut amended = Vec::new();
+    let mut hooks = PlanHooks::default();
+    let mut failed = None;
     loop {
         let (history, assessment) = match look_again(claim, work).await {
             Ok(seen) => seen,
             Err(failure) => return End::Failed(failure),
         };
         report.history = Some(history.clone());
+        // A hook's failure that the history holds nothing up by: by hand it is told, and that is the end.
+        if let Some(failure) = failed.take().filter(|_| assessment.findings.is_empty()) {
+            return End::Failed(failure);
+        }
         if *stop.borrow() != Stop::No {
             return End::Stopped;
         }
@@ -215,34 +228,48 @@ async fn run(
             continue;
         }
         let idle = assessment.plan.steps.is_empty() && assessment.seeds.is_empty();
-        if !assessment.findings.is_empty() || idle {
+        let goes_on = assessment.findings.is_empty() && !idle;
+        match Box::pin(hooks::run(claim, work, stop, running, &history, &assessment, &hooks)).await {
+            HooksEnded::None => {}
+            HooksEnded::Through(wrong) => {
+                failed = wrong;
+                hooks = assessment.hooks;
+                continue;
+            }
+            HooksEnded::Ended(end) => {
+                report.history = last_look(claim, work).await;
+                return end;
+            }
+        }
+        if !goes_on {
             return End::Finished;
         }
-        let is_done = |step: &&plan::Step| report.applied.contains(&(step.version.clone(), step.direction));
-        if let Some(step) = assessment.plan.steps.iter().find(is_done) {
-            return forgotten(step.version.as_str());
-        }
-        if let Some(seed) = assessment.seeds.iter().find(|seed| report.seeded.contains(seed)) {
-            return forgotten(seed);
+        if let Some(end) = run_before(&assessment, report) {
+            return end;
         }
         let ended = if assessment.plan.steps.is_empty() {
             seeding::run(claim, work, &history, &assessment.seeds, stop, running, &mut report.seeded).await
         } else {
             step::run_plan(claim, work, &history, &assessment, stop, running, &mut report.applied).await
         };
-        match ended {
+        let end = match ended {
             // The next pass reads the history that the report shows, and finds nothing more to do or a finding.
-            step::Ended::Through | step::Ended::Recorded => {}
-            step::Ended::Stopped => {
-                report.history = last_look(claim, work).await;
-                return End::Stopped;
-            }
-            step::Ended::Failed(failure) => {
-                report.history = last_look(claim, work).await;
-                return End::Failed(failure);
-            }
-        }
+            step::Ended::Through | step::Ended::Recorded => continue,
+            step::Ended::Stopped => End::Stopped,
+            step::Ended::Failed(failure) => End::Failed(failure),
+        };
+        report.history = last_look(claim, work).await;
+        return end;
     }
+}
+
+/// What a plan comes to that asks for what this execution has run already.
+fn run_before(assessment: &Assessment, report: &Report) -> Option<End> {
+    let is_done = |step: &&plan::Step| report.applied.contains(&(step.version.clone(), step.direction));
+    if let Some(step) = assessment.plan.steps.iter().find(is_done) {
+        return Some(forgotten(step.version.as_str()));
+    }
+    assessment.seeds.iter().find(|seed| report.seeded.contains(seed)).map(|seed| forgotten(seed))
 }
 
 /// What a history that doesn't keep what is written to it comes to.

@@ -7,7 +7,7 @@
 //! | 2 | the command line wasn't understood; nothing was done |
 //! | 3 | files or settings are wrong; nothing was done |
 //! | 4 | a person must decide something first: nothing was run, and the message names the ways out |
-//! | 5 | SQL was refused: what ran before it stands, as the message says |
+//! | 5 | SQL was refused, or a hook failed: what ran before it stands, as the message says |
 //! | 6 | the database or the API server can't be reached, or lets nobody in |
 //! | 7 | somebody else is at work, or a time limit has passed |
 //! | 8 | it asks first, and nobody said yes |
@@ -31,7 +31,7 @@ pub enum Exit {
     Input,
     /// 4: a person must decide something first.
     Blocked,
-    /// 5: SQL was refused.
+    /// 5: SQL was refused, or a hook failed.
     Failed,
     /// 6: nothing is reached, or nobody let in.
     Unreachable,

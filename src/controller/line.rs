@@ -13,6 +13,7 @@ use super::{
     context::{Context, now, parse_owner},
     dereference::{self, ConfigMaps, SecretStamps},
     due::is_forged,
+    hooks::ClusterHooks,
     looks::Expected,
     observe::{self, Short},
     perform::{Progress, perform},
@@ -296,6 +297,8 @@ impl<'a> Line<'a> {
     ) -> (Report, Option<(History, Assessment)>) {
         let observe::Look { parameters, session, history, assessment, ownership: _ } = look;
         let uid = self.uid.clone();
+        let (client, owner) = (self.context.client.clone(), self.name.clone());
+        let hooks = ClusterHooks { client: &client, set: self.set, name: &owner };
         let work = Work {
             parameters: &parameters,
             desired: &parsed.desired,
@@ -304,6 +307,8 @@ impl<'a> Line<'a> {
             take_over_from,
             shell: Shell::Operator,
             uid: Some(&uid),
+            environment: None,
+            hooks: &hooks,
         };
         let asked = *self.context.stop.borrow();
         let stop = self.context.registry.executing(&self.name, &self.uid, asked);

@@ -8,6 +8,7 @@ mod context;
 mod dereference;
 mod due;
 mod events;
+mod hooks;
 mod index;
 mod line;
 mod looks;

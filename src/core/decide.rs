@@ -285,10 +285,11 @@ fn compared(
         Ownership::Ours | Ownership::Unclaimed => None,
     };
     // Writes to the history alone run nothing, and may be what a finding waits for: a person's decision.
-    let held_up = !assessment.findings.is_empty() && assessment.amendments.is_empty();
+    // A hook that is due runs whether or not there are steps: after a plan, or because of a failure.
+    let besides = !assessment.amendments.is_empty() || !assessment.hooks.due.is_empty();
+    let held_up = !assessment.findings.is_empty() && !besides;
     let claimed = matches!(ownership, Ownership::Ours);
-    let idle =
-        assessment.plan.steps.is_empty() && assessment.seeds.is_empty() && assessment.amendments.is_empty() && claimed;
+    let idle = assessment.plan.steps.is_empty() && assessment.seeds.is_empty() && !besides && claimed;
     if held_up || idle {
         return conclude(assessment, memory, circumstances);
     }
@@ -471,7 +472,10 @@ fn at_work(assessment: &Assessment) -> Verdict {
         return reached(Reason::Seeding, message, assessment);
     }
     let Some(first) = first else {
-        return Verdict::under_way(Reason::Checking, "writing to the history");
+        return match assessment.hooks.due.first().filter(|_| assessment.amendments.is_empty()) {
+            Some(hook) => Verdict::under_way(Reason::RunningHook, format!("running the hook {}", hook.context.key)),
+            None => Verdict::under_way(Reason::Checking, "writing to the history"),
+        };
     };
     let (reason, verb) = match first.direction {
         Direction::Up => (Reason::Applying, "applying"),

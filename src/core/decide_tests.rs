@@ -400,3 +400,30 @@ fn seeds_that_are_due_are_loaded_before_the_set_is_ready() {
         assert_eq!((verdict.reason, verdict.message.as_str()), (Reason::UpToDate, expected));
     }
 }
+
+/// M27: what is due after a plan, or because of a failure, runs though nothing else does.
+#[test]
+fn a_hook_that_is_due_runs_though_nothing_else_does() {
+    use crate::core::{
+        hook::{Context, Key, Place},
+        plan::{DueHook, PlanHooks},
+    };
+    let due = |place| {
+        let key = Key { place, index: 0 };
+        let context =
+            Context { key, direction: Direction::Up, versions: Vec::new(), plan: String::new(), outcome: None };
+        let due = DueHook { context, checksum: String::new(), open: None, batch: None };
+        PlanHooks { due: vec![due], ..PlanHooks::default() }
+    };
+    for (assessment, says) in [
+        (Assessment { hooks: due(Place::PostApply), ..applied() }, "running the hook postApply[0]"),
+        (
+            Assessment { hooks: due(Place::OnFailure), ..found(Reason::MigrationFailed) },
+            "running the hook onFailure[0]",
+        ),
+    ] {
+        let decision = compare(&assessment, &Memory::default(), &periodic(0));
+        assert_eq!(decision.act, Act::Execute { take_over_from: None });
+        assert_eq!((decision.verdict.reason, decision.verdict.message.as_str()), (Reason::RunningHook, says));
+    }
+}

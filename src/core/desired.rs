@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{bundle::Digest, format::Format, migration::Version, seed::Seed, variables::Variables};
+use super::{bundle::Digest, format::Format, hook::Hooks, migration::Version, seed::Seed, variables::Variables};
 
 /// Everything that a MigrationSet asks of the engine. Built only from a valid spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Desired {
     pub resolutions: Vec<Resolution>,
     /// What a person decided about runs of seeds and hooks, by what these are called.
     pub task_resolutions: Vec<TaskResolution>,
+    /// What to run around a plan.
+    pub hooks: Hooks,
     /// What is loaded once every migration of the source is applied, in order.
     pub seeds: Arc<[Seed]>,
     /// The values of `:'name'` and `:"name"` in files, which a shell puts in: a spec may only say where they are.
@@ -78,6 +80,7 @@ impl Desired {
             approval: Approval::default(),
             resolutions: Vec::new(),
             task_resolutions: Vec::new(),
+            hooks: Hooks::default(),
             seeds: Arc::default(),
             variables: Variables::default(),
             interval: Duration::from_mins(10),

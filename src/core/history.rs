@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     desired::Action,
+    hook::HookRun,
     migration::{Checksum, Direction, TransactionMode, Version},
     task::TaskRun,
 };
@@ -22,6 +23,8 @@ pub struct History {
     pub undoing: Vec<(Version, Run)>,
     /// Seeds and hooks whose last run didn't succeed.
     pub tasks: Vec<TaskRun>,
+    /// The last run of each hook.
+    pub hooks: Vec<HookRun>,
     /// Seeds that have run: what of them the database has.
     pub seeds: Vec<RecordedSeed>,
     /// Plans that were shown to a person or approved by one, and haven't run to their end.

@@ -3,6 +3,7 @@
 //! Nothing here trusts a status or a memory: the history is the only witness of what was done.
 
 mod approve;
+mod hooks;
 mod judge;
 mod rollback;
 mod squash;
@@ -24,6 +25,7 @@ use super::{
     outcome::Reason,
     task::Subject,
 };
+pub use hooks::{DueHook, LaterHook, PlanHooks};
 use judge::Standing;
 use target::Wanted;
 use words::list;
@@ -63,6 +65,8 @@ pub struct Assessment {
     pub undecided: Vec<i64>,
     /// The approved plan of which this one is the rest: its row in `dunlin.plan`.
     pub approved: Option<i64>,
+    /// What is to run around the plan, or because of one that has run.
+    pub hooks: PlanHooks,
 }
 
 /// What a person has to say about a plan.
@@ -296,6 +300,7 @@ pub fn plan(dir: &MigrationDir, history: &History, desired: &Desired) -> Assessm
     find_mixed_single(&ground, &mut assessment);
     tasks::take_decisions(&ground, &mut assessment);
     tasks::find_seeds(&ground, &mut assessment);
+    hooks::judge(&ground, &mut assessment);
     judge::find_misdirected(desired, &mut assessment);
     approve::ask(&ground, &mut assessment);
     assessment.on_trust = stamped.len() + history.migrations.iter().filter(|row| row.state == State::Stamped).count();

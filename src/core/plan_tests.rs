@@ -13,6 +13,8 @@ use crate::core::{
 
 #[path = "plan/going_tests.rs"]
 mod going;
+#[path = "plan/hooks_tests.rs"]
+mod hooked;
 #[path = "plan/seeds_tests.rs"]
 mod seeds;
 

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::{
     Running, Stop, Work,
     claim::Claim,
-    describe, jobs, lost, retry,
+    describe, hooks, jobs, lost, retry,
     supervise::{look_every, supervise},
 };
 use crate::{
@@ -163,6 +163,9 @@ pub(super) async fn run_plan(
         Err(failure) => return Ended::Failed(failure),
     };
     let writer = claim.writer(work, Some(plan.digest().to_string()), next_batch(history));
+    if let Err(failure) = hooks::open(claim, &writer, &assessment.hooks.after).await {
+        return Ended::Failed(failure);
+    }
     let single = work.desired.policy.transaction == TransactionScope::Single;
     let mut committed = applied.len();
     let known = history.by_version();

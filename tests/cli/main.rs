@@ -5,6 +5,7 @@ mod ci;
 mod docs;
 mod errors;
 mod files;
+mod hooks;
 mod licenses;
 mod lint;
 mod pack;

@@ -110,6 +110,12 @@ impl Project {
 pub struct Begun(Child);
 
 impl Begun {
+    /// Waits for its end.
+    pub async fn end(self) -> Ran {
+        let output = tokio::task::spawn_blocking(move || self.0.wait_with_output()).await.expect("it is waited for");
+        ran(output.expect("it ends"))
+    }
+
     /// Sends it a signal, as `INT`, and waits for its end.
     pub async fn end_by(self, signal: &str) -> Ran {
         self.signal(signal);
@@ -136,12 +142,6 @@ impl Begun {
     fn signal(&self, signal: &str) {
         let killed = Command::new("kill").args([&format!("-{signal}"), &self.0.id().to_string()]).status();
         assert!(killed.is_ok_and(|status| status.success()));
-    }
-
-    /// Waits for its end.
-    pub async fn end(self) -> Ran {
-        let output = tokio::task::spawn_blocking(move || self.0.wait_with_output()).await.expect("it is waited for");
-        ran(output.expect("it ends"))
     }
 }
 

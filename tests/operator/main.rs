@@ -17,6 +17,7 @@ mod failover;
 mod full;
 mod git;
 mod going;
+mod hooks;
 mod install;
 mod kubectl;
 mod liar;

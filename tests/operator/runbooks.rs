@@ -28,6 +28,7 @@ pages! {
     database_ahead_has_the_ways_out_of_its_page: "DatabaseAhead",
     dependency_cycle_has_the_ways_out_of_its_page: "DependencyCycle",
     duplicate_version_has_the_ways_out_of_its_page: "DuplicateVersion",
+    hook_failed_has_the_ways_out_of_its_page: "HookFailed",
     interrupted_has_the_ways_out_of_its_page: "Interrupted",
     invalid_source_has_the_ways_out_of_its_page: "InvalidSource",
     invalid_spec_has_the_ways_out_of_its_page: "InvalidSpec",

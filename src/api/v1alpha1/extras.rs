@@ -1,4 +1,4 @@
-//! `spec.variables`, `spec.seeds` and `spec.hooks`. Hooks are there in the schema, and refused until they work.
+//! `spec.variables`, `spec.seeds` and `spec.hooks`.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -66,7 +66,9 @@ pub struct Seeds {
     pub environment: Option<String>,
 }
 
-/// What to run before and after, in the order given, and only when there is something to do.
+/// What to run around a plan: one after the other in the order given, under the set's lock, and only where there is
+/// something to do. A hook runs at least once for its plan: where the operator was cut off in the middle of it, again, with
+/// the same id.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Hooks {
@@ -74,48 +76,57 @@ pub struct Hooks {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub pre_apply: Vec<Hook>,
-    /// After the last migration of a plan. A failure never runs SQL again.
+    /// After a plan that has applied something, all of which ran. A failure never runs SQL again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub post_apply: Vec<Hook>,
-    /// Before the first down section of a plan.
+    /// Before the first down section of a plan. A failure stops the plan before anything runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub pre_rollback: Vec<Hook>,
-    /// After the last down section of a plan.
+    /// After a plan that has rolled something back, all of which ran. A failure never runs SQL again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub post_rollback: Vec<Hook>,
-    /// After a plan that failed.
+    /// After a migration has failed, when that stands in the history: once for each failure.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub on_failure: Vec<Hook>,
 }
 
-/// One thing to run.
+/// One thing to run. It is told for what: hook, set, direction, versions, plan, run, id, and how the plan ended.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.sql), has(self.job), has(self.http)].filter(given, given).size() == 1").message(
     "give exactly one of sql, job and http"
 ))]
 pub struct Hook {
-    /// SQL to run on the set's database.
+    /// SQL to run on the set's database, in a transaction of its own, with the set's role and search path. What it is told
+    /// are settings, as in `current_setting('dunlin.versions')`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 65536))]
     pub sql: Option<String>,
-    /// A Job to make from the template of that name.
+    /// A Job to make from the template of the CronJob of that name, as `kubectl create job --from=cronjob/NAME` does: keep it
+    /// with `suspend: true`. What it is told are variables of its containers, as `DUNLIN_VERSIONS`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<LocalReference>,
-    /// A request to send.
+    /// A request to send: a POST, whose body is what it is told, as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpHook>,
+    /// How long it may take, from 1s to 24h; then it is ended, and has failed. Absent, `10m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 32))]
+    #[x_kube(validation = rules::duration("1s", "24h", rules::Zero::Refused))]
+    pub timeout: Option<String>,
 }
 
 /// A request to send.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpHook {
-    /// Where to send it.
+    /// Where to send it: https, or http. An answer of 2xx is success; 5xx, 408, 429 and no answer are tried again until the
+    /// time is over; anything else fails at once, and no redirect is followed. It is sent from the operator's pod, and never to
+    /// a link-local address. Messages show it without its query.
     #[schemars(length(min = 8, max = 2048), regex(pattern = r"^https?://[^\s/]+"))]
     pub url: String,
 }

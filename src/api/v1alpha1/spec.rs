@@ -160,7 +160,7 @@ pub struct MigrationSetSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seeds: Option<Seeds>,
 
-    /// What to run before and after. Doesn't work yet: a set that asks for it is `InvalidSpec`.
+    /// What to run before and after: SQL, Jobs, requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hooks: Option<Hooks>,
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{
-    args::{ConfirmArgs, ProjectArgs},
+    args::{ConfirmArgs, HookArgs, ProjectArgs},
     confirm::{Ask, confirm},
     error::LocalError,
     plan::{self as planning, Preview},
@@ -41,6 +41,9 @@ pub struct ApplyArgs {
     pub lock_timeout: Duration,
     #[command(flatten)]
     #[allow(missing_docs)]
+    pub hooks: HookArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
     pub run: RunArgs,
 }
 
@@ -62,12 +65,15 @@ pub struct RunArgs {
 pub struct UpArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
+    pub hooks: HookArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
     pub run: RunArgs,
 }
 
 /// Applies what is pending.
 pub(in crate::cli) async fn apply(args: ApplyArgs) -> Result<Exit, CliError> {
-    let ApplyArgs { target, approve, dry_run, lock_timeout, run } = args;
+    let ApplyArgs { target, approve, dry_run, lock_timeout, hooks, run } = args;
     let mut project = Project::open(&run.project)?;
     project.desired.target = read_target(&target)?;
     if let Some(plan) = approve {
@@ -77,12 +83,14 @@ pub(in crate::cli) async fn apply(args: ApplyArgs) -> Result<Exit, CliError> {
         let how = Preview { output: OutputFormat::Text, exit_code: false, rehearsal: Some(lock_timeout) };
         return planning::preview(project, how).await;
     }
+    project.choose_hooks(hooks);
     Ok(Box::pin(carry_out(project, &run, |_| None)).await?)
 }
 
 /// Applies the next migration.
 pub(in crate::cli) async fn up(args: UpArgs) -> Result<Exit, LocalError> {
-    let project = Project::open(&args.run.project)?;
+    let mut project = Project::open(&args.run.project)?;
+    project.choose_hooks(args.hooks);
     Box::pin(carry_out(project, &args.run, |assessment| {
         let next = assessment.plan.steps.iter().find(|step| step.direction == Direction::Up)?;
         Some(Target::Steps { up: vec![next.version.clone()], down: Vec::new() })
@@ -103,7 +111,8 @@ async fn carry_out(
         assessment = plan::plan(&content.dir, &history, &project.desired);
     }
     // What is held up is recorded all the same: a plan that waits for its approval is offered by it.
-    if assessment.findings.is_empty() && assessment.plan.steps.is_empty() && assessment.amendments.is_empty() {
+    let due = !assessment.amendments.is_empty() || !assessment.hooks.due.is_empty();
+    if assessment.findings.is_empty() && assessment.plan.steps.is_empty() && !due {
         talk::say("nothingToDo", format!("nothing to do: {}", in_sync(&assessment)));
         return Ok(Exit::Done);
     }

@@ -48,6 +48,14 @@ pub struct ProjectArgs {
     pub url_overrides: bool,
 }
 
+/// Whether hooks run.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct HookArgs {
+    /// Run none of the hooks of dunlin.yaml, neither before nor after.
+    #[arg(long)]
+    pub no_hooks: bool,
+}
+
 /// Whether to go on without asking.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct ConfirmArgs {

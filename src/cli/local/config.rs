@@ -5,10 +5,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{args::ProjectArgs, error::LocalError, project::Project};
-use crate::cli::{
-    CliError,
-    exit::Exit,
-    output::{self, OutputFormat},
+use crate::{
+    cli::{
+        CliError,
+        exit::Exit,
+        output::{self, OutputFormat},
+    },
+    core::hook::Act,
 };
 
 /// Settings of `config`.
@@ -109,6 +112,17 @@ fn settings(project: &Project) -> Result<Vec<Setting>, LocalError> {
         for (field, value) in fields.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
             shown.push(setting(&format!("{group}.{field}"), value.clone()));
         }
+    }
+    for place in settings.hooks.places() {
+        let commands = settings.hooks.at(place).iter().map(|hook| match &hook.act {
+            Act::Command(command) => command.as_str(),
+            Act::Sql(_) | Act::Job(_) | Act::Http(_) => "…",
+        });
+        let commands: Vec<&str> = commands.collect();
+        shown.push(setting(&format!("hooks.{}", place.field()), commands.into()));
+    }
+    if let Some(hook) = settings.hooks.places().first().and_then(|place| settings.hooks.at(*place).first()) {
+        shown.push(setting("hooks.timeout", format!("{:?}", hook.timeout).into()));
     }
     Ok(shown)
 }

@@ -9,6 +9,8 @@ mod environment;
 pub mod error;
 pub mod files;
 pub mod history;
+mod hook_fields;
+mod hooks;
 mod interpolate;
 pub mod lint;
 mod meter;

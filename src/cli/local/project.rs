@@ -6,7 +6,7 @@ use futures::TryFutureExt as _;
 use serde_json::{Value, json};
 
 use super::{
-    args::{FilesArgs, ProjectArgs},
+    args::{FilesArgs, HookArgs, ProjectArgs},
     environment::Environment,
     error::LocalError,
     settings::Settings,
@@ -67,6 +67,20 @@ impl Project {
         let (mut desired, counted) = desired(&settings)?;
         desired.variables = variables::values(&settings.variables)?;
         Ok(Self { settings, desired, counted })
+    }
+
+    /// Takes the hooks, for a command that runs migrations; or leaves them out, where that is asked for, and says so.
+    pub fn choose_hooks(&mut self, args: HookArgs) {
+        let places = self.settings.hooks.places();
+        if !args.no_hooks {
+            self.desired.hooks = self.settings.hooks.clone();
+            return;
+        }
+        if places.is_empty() {
+            return;
+        }
+        let names: Vec<&str> = places.iter().map(|place| place.field()).collect();
+        talk::say("hooksLeftOut", format!("hooks are left out, as --no-hooks asks: {}", names.join(", ")));
     }
 
     /// Reads the migration files.

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::{
     apply::{RunArgs, read_target, steps},
+    args::HookArgs,
     confirm::{Ask, confirm},
     error::LocalError,
     project::{Both, Project},
@@ -35,12 +36,18 @@ pub struct RollbackArgs {
     pub to: Option<String>,
     #[command(flatten)]
     #[allow(missing_docs)]
+    pub hooks: HookArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
     pub run: RunArgs,
 }
 
 /// Settings of `down`.
 #[derive(Debug, Args)]
 pub struct DownArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub hooks: HookArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub run: RunArgs,
@@ -55,27 +62,28 @@ enum Extent {
 
 /// Undoes what was applied.
 pub(in crate::cli) async fn rollback(args: RollbackArgs) -> Result<Exit, LocalError> {
-    let RollbackArgs { count, runs, to, run } = args;
+    let RollbackArgs { count, runs, to, hooks, run } = args;
     let extent = match (count, runs, to) {
         (_, Some(runs), _) => Extent::Runs(runs as usize),
         (_, None, Some(to)) => Extent::Behind(read_target(&to)?),
         (count, None, None) => Extent::Last(count.unwrap_or(1) as usize),
     };
-    carry_out(&extent, Ask::WhereProtected, &run).await
+    carry_out(&extent, Ask::WhereProtected, hooks, &run).await
 }
 
 /// Undoes the last migration.
 pub(in crate::cli) async fn down(args: DownArgs) -> Result<Exit, LocalError> {
-    carry_out(&Extent::Last(1), Ask::WhereProtected, &args.run).await
+    carry_out(&Extent::Last(1), Ask::WhereProtected, args.hooks, &args.run).await
 }
 
 /// Undoes everything.
 pub(in crate::cli) async fn reset(args: DownArgs) -> Result<Exit, LocalError> {
-    carry_out(&Extent::Behind(Target::None), Ask::Always, &args.run).await
+    carry_out(&Extent::Behind(Target::None), Ask::Always, args.hooks, &args.run).await
 }
 
-async fn carry_out(extent: &Extent, ask: Ask, args: &RunArgs) -> Result<Exit, LocalError> {
+async fn carry_out(extent: &Extent, ask: Ask, hooks: HookArgs, args: &RunArgs) -> Result<Exit, LocalError> {
     let mut project = Project::open(&args.project)?;
+    project.choose_hooks(hooks);
     let Both { content, parameters, session, history } = project.read_both().await?;
     // Whoever types this allows it.
     project.desired.policy.rollback = Rollback::Allow;
@@ -91,7 +99,8 @@ async fn carry_out(extent: &Extent, ask: Ask, args: &RunArgs) -> Result<Exit, Lo
     }
     talk::say("planned", shown(&assessment));
     confirm(&project, args.confirm, ask, &format!("roll back {}", steps(&assessment)))?;
-    Run { project: &project, content: &content, parameters: &parameters, wait: args.wait }.perform(session).await
+    let run = Run { project: &project, content: &content, parameters: &parameters, wait: args.wait };
+    Box::pin(run.perform(session)).await
 }
 
 /// The plan, a line a step.

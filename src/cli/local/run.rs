@@ -6,6 +6,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     error::{LocalError, detailed},
+    hooks::Commands,
     meter::{Meter, TICK},
     project::Project,
     seed,
@@ -81,6 +82,7 @@ impl Run<'_> {
 
     async fn once(&self, session: Session, stop: &watch::Sender<Stop>, signals: &mut Signals) -> Report {
         let running = watch::Sender::new(None);
+        let commands = Commands { folder: self.project.settings.folder.clone(), parameters: self.parameters };
         let work = Work {
             parameters: self.parameters,
             desired: &self.project.desired,
@@ -89,6 +91,8 @@ impl Run<'_> {
             take_over_from: None,
             shell: Shell::Hand,
             uid: None,
+            environment: Some(&self.project.settings.env),
+            hooks: &commands,
         };
         let mut shown = running.subscribe();
         let mut execution = std::pin::pin!(execute::execute(session, work, stop.subscribe(), &running));

@@ -15,10 +15,14 @@ use super::{
     args::{FilesArgs, ProjectArgs},
     environment::Environment,
     error::LocalError,
+    hook_fields::{self, HookFields},
     interpolate::interpolate,
     variables::{self, AllGiven, Written},
 };
-use crate::database::parameters::{ByHand, Said, VARIABLES};
+use crate::{
+    core::hook::Hooks,
+    database::parameters::{ByHand, Said, VARIABLES},
+};
 
 /// The file that is read where no flag names another.
 pub const FILE: &str = "dunlin.yaml";
@@ -48,6 +52,10 @@ pub struct Settings {
     pub variables: AllGiven,
     /// Fields of the spec that the engine is given: `history`, `policy`, `approval`, and those of `database`.
     pub spec: Value,
+    /// The folder of the file of settings, where hooks run.
+    pub folder: PathBuf,
+    /// What to run around a plan.
+    pub hooks: Hooks,
 }
 
 /// The fields that an environment may have of its own.
@@ -64,6 +72,7 @@ struct Fields {
     protected: Option<bool>,
     policy: Option<BTreeMap<String, Value>>,
     approval: Option<BTreeMap<String, Value>>,
+    hooks: Option<HookFields>,
 }
 
 impl Settings {
@@ -105,6 +114,8 @@ impl Settings {
         let (database, certificates) =
             said_of_database(&root, &own, &own_place, url, environment, (&beside, &shown), &mut places)?;
         let lock_id = lock_id(&root, &own, environment)?;
+        let hooks =
+            hook_fields::read(root.hooks.as_ref(), own.hooks.as_ref(), &format!("envs.{env}"), &shown, &mut places)?;
         let said = [
             ("migrations", migrations.as_ref().map(|_| format!("{shown}: migrations"))),
             ("migrations", args.migrations.as_ref().map(|_| "--migrations".to_owned())),
@@ -129,8 +140,19 @@ impl Settings {
             "policy": merged(root.policy, own.policy),
             "approval": merged(root.approval, own.approval),
         });
-        let spec = without_nulls(spec);
-        Ok(Self { env, protected, migrations, seeds, database, certificates, places, variables, spec })
+        Ok(Self {
+            env,
+            protected,
+            migrations,
+            seeds,
+            database,
+            certificates,
+            places,
+            variables,
+            spec: without_nulls(spec),
+            folder: beside,
+            hooks,
+        })
     }
 }
 
@@ -183,7 +205,11 @@ fn fields(mut value: Value, place: &str, environment: &Environment, shown: &str)
     if value.is_null() {
         return Ok(Fields::default());
     }
+    let hooks = hook_fields::take(&mut value);
     interpolate(&mut value, place, environment).map_err(|(field, problem)| at(shown, &field, problem))?;
+    if let (Some(fields), Some(hooks)) = (value.as_object_mut(), hooks) {
+        fields.insert("hooks".to_owned(), hooks);
+    }
     serde_json::from_value(value).map_err(|error| {
         let place = if place.is_empty() { shown.to_owned() } else { format!("{shown}: {place}") };
         LocalError::setting(place, error.to_string())

@@ -72,7 +72,7 @@ fn entry_of(key: &str, run: i64, action: &str) -> String {
     format!("{{version: \"{key}\", run: {run}, action: {action}}}")
 }
 
-fn annotate(desired: &Desired, run: i64, action: Action) -> String {
+pub(super) fn annotate(desired: &Desired, run: i64, action: Action) -> String {
     let action = spelled(desired, action);
     if desired.audience == Audience::CommandLine {
         return format!("dunlin resolve --run {run} --as {action}");

@@ -9,6 +9,7 @@ use crate::{
         history::{
             History, OfferedPlan, Recorded, RecordedSeed, Retrying, Run, RunError, RunOutcome, SeedCounts, State,
         },
+        hook::{self, HookRun, Key, Place},
         migration::{Checksum, Direction, TransactionMode, Version},
         outcome::{Failure, Reason},
         task::{TaskKind, TaskRun},
@@ -48,6 +49,10 @@ pub fn queries(tables: &Tables) -> String {
          r.error_column, r.resolution, {finished_at}, 0, NULL, r.direction, r.kind FROM {run} AS r \
          WHERE r.\"set\" = {name} AND r.kind IN ('seed', 'hook') AND r.outcome <> 'succeeded' AND NOT EXISTS (SELECT FROM {run} AS l \
          WHERE l.\"set\" = r.\"set\" AND l.version = r.version AND l.kind = r.kind AND l.id > r.id); \
+         SELECT 'hook', r.version, r.id, r.outcome, r.checksum, r.attempts, r.error, r.sqlstate, r.statement, r.error_line, \
+         r.error_column, r.resolution, r.batch, r.plan_digest FROM pg_catalog.unnest({places}) AS p (place) \
+         CROSS JOIN pg_catalog.generate_series(0, {last_hook}) AS i (index) CROSS JOIN LATERAL (SELECT * FROM {run} AS l \
+         WHERE l.\"set\" = {name} AND l.kind = 'hook' AND l.version = p.place || '[' || i.index || ']' ORDER BY l.id DESC LIMIT 1) AS r; \
          SELECT 'seed', s.name, s.checksum, {seeded_at}, s.run, s.inserted, s.updated, s.unchanged FROM {seed} AS s WHERE s.\"set\" = {name}; \
          SELECT 'plan', p.id, p.digest, p.rest, p.approved_by, p.steps FROM {plan} AS p \
          WHERE p.\"set\" = {name} AND p.spent_at IS NULL ORDER BY GREATEST(p.offered_at, p.approved_at) DESC, p.id DESC LIMIT {PLANS}",
@@ -55,6 +60,8 @@ pub fn queries(tables: &Tables) -> String {
         applied_at = time("m.applied_at"),
         finished_at = time("r.finished_at"),
         seeded_at = time("s.applied_at"),
+        places = quote::text_array(Place::ALL.iter().map(|place| place.word())),
+        last_hook = hook::MOST - 1,
     )
 }
 
@@ -77,7 +84,7 @@ pub fn history(answer: Result<Vec<Row>, SqlError>, tables: &Tables, who: &str) -
     };
     let mut history = History::default();
     // An answer to another question must not pass for an empty history, nor for one that was edited.
-    let kinds = ["layout", "set", "migration", "retrying", "undoing", "task", "seed", "plan"];
+    let kinds = ["layout", "set", "migration", "retrying", "undoing", "task", "hook", "seed", "plan"];
     let first = |row: &Row, wanted: &[&str]| row.get(0).is_some_and(|kind| wanted.contains(&kind));
     if !rows.iter().all(|row| first(row, &kinds)) || !rows.iter().any(|row| first(row, &["layout"])) {
         return Err(Failure::new(
@@ -124,7 +131,7 @@ const LONGEST_VALUE: usize = 4 * 1024;
 fn parse(row: &Row, history: &mut History) -> Result<(), String> {
     let longest = |column: usize| match (row.get(0), column) {
         (Some("migration"), 24) | (Some("undoing"), 16) => LONGEST_SECTION,
-        (Some("migration"), 14 | 25 | 26) | (Some("undoing" | "task"), 6) | (Some("plan"), 5) => LONGEST_TEXT,
+        (Some("migration"), 14 | 25 | 26) | (Some("undoing" | "task" | "hook"), 6) | (Some("plan"), 5) => LONGEST_TEXT,
         _ => LONGEST_VALUE,
     };
     let is_long = |column: &usize| row.get(*column).is_some_and(|value| value.len() > longest(*column));
@@ -153,6 +160,7 @@ fn parse(row: &Row, history: &mut History) -> Result<(), String> {
             history.undoing.push((version, run(row, 2)?));
         }
         Some("task") => history.tasks.push(task(row)?),
+        Some("hook") => history.hooks.push(hook_run(row)?),
         Some("seed") => history.seeds.push(seed(row)?),
         Some("plan") => history.plans.push(OfferedPlan {
             id: integer(row, 1)?,
@@ -210,6 +218,23 @@ fn task(row: &Row) -> Result<TaskRun, String> {
     })
 }
 
+/// The last run of a hook.
+fn hook_run(row: &Row) -> Result<HookRun, String> {
+    let text = |column: usize| row.get(column).map(str::to_owned);
+    let key = row.get(1).unwrap_or_default();
+    Ok(HookRun {
+        key: Key::parse(key).ok_or_else(|| format!("hook {key:?}"))?,
+        run: integer(row, 2)?,
+        outcome: outcome(row, 3)?,
+        checksum: text(4).unwrap_or_default(),
+        attempts: integer(row, 5)?,
+        error: run_error(row, 6),
+        resolution: row.get(11).map(action).transpose()?,
+        batch: integer(row, 12)?,
+        plan: text(13).unwrap_or_default(),
+    })
+}
+
 fn seed(row: &Row) -> Result<RecordedSeed, String> {
     let text = |column: usize| row.get(column).map(str::to_owned);
     let count = |column: usize| row.get(column).and_then(|value| value.parse::<u64>().ok());
@@ -232,28 +257,38 @@ fn run(row: &Row, from: usize) -> Result<Run, String> {
     let small = |column: usize| row.get(from + column).and_then(|value| value.parse::<u32>().ok());
     Ok(Run {
         id: integer(row, from)?,
-        outcome: match row.get(from + 1) {
-            Some("running") => RunOutcome::Running,
-            Some("succeeded") => RunOutcome::Succeeded,
-            Some("failed") => RunOutcome::Failed,
-            Some("interrupted") => RunOutcome::Interrupted,
-            Some("retrying") => RunOutcome::Retrying,
-            other => return Err(format!("outcome {other:?}")),
-        },
+        outcome: outcome(row, from + 1)?,
         inputs: text(2).unwrap_or_default(),
         attempts: integer(row, from + 3)?,
-        error: text(4).map(|message| RunError {
-            message,
-            sqlstate: text(5),
-            statement: small(6),
-            line: small(7),
-            column: small(8),
-        }),
+        error: run_error(row, from + 4),
         resolution: row.get(from + 9).map(action).transpose()?,
         finished_at: text(10),
         statements_done: small(11).unwrap_or(0),
         prefix: text(12),
         direction: direction(row, from + 13)?,
+    })
+}
+
+fn outcome(row: &Row, column: usize) -> Result<RunOutcome, String> {
+    match row.get(column) {
+        Some("running") => Ok(RunOutcome::Running),
+        Some("succeeded") => Ok(RunOutcome::Succeeded),
+        Some("failed") => Ok(RunOutcome::Failed),
+        Some("interrupted") => Ok(RunOutcome::Interrupted),
+        Some("retrying") => Ok(RunOutcome::Retrying),
+        other => Err(format!("outcome {other:?}")),
+    }
+}
+
+/// The columns of a run's error, from its message on.
+fn run_error(row: &Row, from: usize) -> Option<RunError> {
+    let small = |column: usize| row.get(from + column).and_then(|value| value.parse::<u32>().ok());
+    row.get(from).map(|message| RunError {
+        message: message.to_owned(),
+        sqlstate: row.get(from + 1).map(str::to_owned),
+        statement: small(2),
+        line: small(3),
+        column: small(4),
     })
 }
 

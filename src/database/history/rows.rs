@@ -10,8 +10,9 @@ use crate::{
         bundle::hexadecimal,
         desired::Action,
         history::{Recorded, RunError, SeedCounts},
+        hook::Key,
         job::{ApprovedStep, Job, prefix_hash},
-        migration::{Migration, Section, TransactionMode, Version},
+        migration::{Direction, Migration, Section, TransactionMode, Version},
         plan::Plan,
         task::TaskKind,
     },
@@ -73,6 +74,17 @@ pub struct Task<'a> {
     /// A seed's path, a hook's place.
     pub key: &'a str,
     /// Checksum of what runs: another text is another attempt.
+    pub checksum: &'a str,
+}
+
+/// A hook whose run is written down.
+#[derive(Debug, Clone, Copy)]
+pub struct HookRow<'a> {
+    /// Which hook.
+    pub key: Key,
+    /// Which way the plan's steps go that it runs for.
+    pub direction: Direction,
+    /// Checksum of what runs.
     pub checksum: &'a str,
 }
 
@@ -300,6 +312,17 @@ impl Writer {
     #[must_use]
     pub fn task_retrying(&self, task: Task<'_>, again: Option<i64>, attempts: i64, wrong: &Wrong) -> String {
         let row = self.task_row(task, again, attempts, &("retrying", "NULL"), Some(wrong));
+        format!("WITH run AS ({row}) SELECT run.id FROM run")
+    }
+
+    /// Writes a run of a hook, without a semicolon; it returns the run's number.
+    #[must_use]
+    pub fn hook(&self, hook: HookRow<'_>, run: Option<i64>, attempts: i64, outcome: Outcome<'_>) -> String {
+        let HookRow { key, direction, checksum } = hook;
+        let key = key.to_string();
+        let about = About { version: &key, name: "", direction: direction.word(), inputs: checksum };
+        let run = run.map_or(RunRow::New(TaskKind::Hook.word()), RunRow::Existing);
+        let row = self.run_of(about, run, attempts, &outcome.words(), outcome.wrong());
         format!("WITH run AS ({row}) SELECT run.id FROM run")
     }
 

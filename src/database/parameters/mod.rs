@@ -183,6 +183,16 @@ impl Parameters {
         (password.chars().count() > 3).then(|| password.into_owned())
     }
 
+    /// A text without the password, as it is and as a URL spells it.
+    #[must_use]
+    pub fn without_password(&self, text: &str) -> String {
+        let Some(password) = self.secret() else { return text.to_owned() };
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        let encode = |byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+        let encoded: String = password.bytes().map(encode).collect();
+        text.replace(&password, "…").replace(&encoded, "…")
+    }
+
     /// The settings of `options`, as statements that end in a semicolon each; empty if there are none.
     ///
     /// Opening a session doesn't send them: behind a pooler in transaction mode, others would find them. Whoever prepares

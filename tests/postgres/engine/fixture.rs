@@ -14,7 +14,7 @@ use dunlin::{
         parameters::{Parameters, Source},
         tls::TlsInput,
     },
-    execute::{self, End, Report, Running, Shell, Stop, Work},
+    execute::{self, End, Report, Running, Shell, SqlAlone, Stop, Work},
 };
 use tokio::sync::watch;
 
@@ -83,6 +83,8 @@ impl Fixture {
             take_over_from: self.take_over_from.as_deref(),
             shell: self.shell,
             uid: self.uid.as_deref(),
+            environment: None,
+            hooks: &SqlAlone,
         };
         execute::execute(session, work, self.stop.subscribe(), &self.running).await
     }

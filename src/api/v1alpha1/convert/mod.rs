@@ -2,6 +2,7 @@
 //!
 //! Every field is taken apart by name, so that a new one can't be forgotten: what isn't honoured is refused.
 
+mod hooks;
 mod policy;
 mod problems;
 mod references;
@@ -108,9 +109,7 @@ pub fn parse(set: &MigrationSet) -> Result<Parsed, InvalidSpec> {
     resolutions.extend(resolutions::read_annotation(set, &mut problems));
     let seeds = seeds.as_ref().map(|seeds| references::read_seeds(seeds, source.as_ref(), &mut problems));
     let variables = variables::read_variables(variables, &mut problems);
-    if let Some(hooks) = hooks {
-        policy::refuse_hooks(hooks, &mut problems);
-    }
+    let hooks = hooks.as_ref().map(|hooks| hooks::read_hooks(hooks, &mut problems)).unwrap_or_default();
     let interval = problems.take("spec.interval", parse_duration(interval)).unwrap_or_default();
     if interval < Duration::from_secs(1) && !problems.about("spec.interval") {
         problems.add("spec.interval", "shorter than a second: write a duration from 1s to 24h");
@@ -138,6 +137,7 @@ pub fn parse(set: &MigrationSet) -> Result<Parsed, InvalidSpec> {
                 approval,
                 resolutions,
                 task_resolutions,
+                hooks,
                 // They are read with the content.
                 seeds: Arc::default(),
                 variables: Variables::default(),

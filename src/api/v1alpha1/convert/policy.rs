@@ -1,11 +1,10 @@
-//! `spec.history`, `spec.target`, `spec.policy`, `spec.approval` and `spec.hooks`: what is allowed, and what isn't honoured yet.
+//! `spec.history`, `spec.target`, `spec.policy` and `spec.approval`: what is allowed, and what isn't honoured yet.
 
 use kube::ResourceExt;
 
 use super::{
     super::{
         duration::parse_duration,
-        extras::Hooks,
         history::HistorySpec,
         managers::{self, Key},
         policy::{
@@ -171,20 +170,4 @@ pub(super) fn read_approval(approval: &ApprovalSpec, set: &MigrationSet, problem
         }
     }
     Approval { required, given }
-}
-
-pub(super) fn refuse_hooks(hooks: &Hooks, problems: &mut Problems) {
-    let Hooks { pre_apply, post_apply, pre_rollback, post_rollback, on_failure } = hooks;
-    let named = [
-        ("preApply", pre_apply),
-        ("postApply", post_apply),
-        ("preRollback", pre_rollback),
-        ("postRollback", post_rollback),
-        ("onFailure", on_failure),
-    ];
-    for (name, hooks) in named {
-        for index in 0..hooks.len() {
-            problems.add(format!("spec.hooks.{name}[{index}]"), "hooks are not supported yet: remove it");
-        }
-    }
 }

@@ -12,6 +12,7 @@ use crate::core::{
         Policy, Reference, Resolution, Rollback, TakeOver, Target, TransactionScope,
     },
     format::Format,
+    hook::{Act, Hook, Hooks},
     migration::Version,
     outcome::{Failure, Reason},
     reference::{ConfigMapKey, LabelSelector, Requirement, SecretKey, SecretKeys, TlsMode, TlsRef},
@@ -72,6 +73,7 @@ fn the_least_that_a_set_says_comes_to_the_defaults() {
                 on_missing: OnMissing::Block,
                 transaction: TransactionScope::PerMigration,
             },
+            hooks: Hooks::default(),
             approval: Approval::default(),
             resolutions: Vec::new(),
             task_resolutions: Vec::new(),
@@ -228,17 +230,48 @@ fn what_is_not_supported_yet_is_refused_by_its_field_and_never_ignored() {
         (json!({"history": {"adopt": {"from": "Flyway"}}}), "spec.history.adopt"),
         (json!({"policy": {"onSchemaDrift": "Block"}}), "spec.policy.onSchemaDrift"),
         (json!({"policy": {"schemaDriftIgnore": ["table public.x"]}}), "spec.policy.schemaDriftIgnore"),
-        (json!({"hooks": {"preApply": [{"sql": "SELECT 1"}]}}), "spec.hooks.preApply[0]"),
-        (json!({"hooks": {"postApply": [{"sql": "SELECT 1"}]}}), "spec.hooks.postApply[0]"),
-        (json!({"hooks": {"preRollback": [{"sql": "SELECT 1"}]}}), "spec.hooks.preRollback[0]"),
-        (json!({"hooks": {"postRollback": [{"sql": "SELECT 1"}]}}), "spec.hooks.postRollback[0]"),
-        (json!({"hooks": {"onFailure": [{"sql": "SELECT 1"}]}}), "spec.hooks.onFailure[0]"),
     ];
     for (spec, path) in table {
         let problems = problems(&spec);
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].starts_with(&format!("{path}: ")), "{problems:?}");
         assert!(problems[0].contains("not supported yet"), "{problems:?}");
+    }
+}
+
+#[test]
+fn hooks_are_read_in_their_order_with_their_time_limits() {
+    let spec = json!({"hooks": {
+        "preApply": [{"sql": "SELECT 1; SELECT 2"}, {"job": {"name": "backup"}, "timeout": "90s"}],
+        "onFailure": [{"http": {"url": "https://example.org/hook?token=x"}}]
+    }});
+    let hooks = desired(&set(&spec)).expect("it can be honoured").hooks;
+    let [Hook { act: Act::Sql(section), timeout }, Hook { act: Act::Job(name), timeout: other }] = &*hooks.pre_apply
+    else {
+        panic!("{:?}", hooks.pre_apply)
+    };
+    assert_eq!((section.script.statements.len(), timeout.as_secs()), (2, 600));
+    assert_eq!((name.as_str(), other.as_secs()), ("backup", 90));
+    let [Hook { act: Act::Http(endpoint), .. }] = &*hooks.on_failure else { panic!("{:?}", hooks.on_failure) };
+    assert_eq!((endpoint.host.as_str(), endpoint.target.as_str()), ("example.org", "/hook?token=x"));
+    assert_eq!(hooks.places().len(), 2);
+}
+
+#[test]
+fn a_hook_that_can_not_run_is_refused_by_its_place() {
+    for (hook, problem) in [
+        (json!({}), "spec.hooks.postApply[1]: give exactly one"),
+        (json!({"sql": "SELECT 1", "job": {"name": "x"}}), "spec.hooks.postApply[1]: give exactly one"),
+        (json!({"sql": "SELECT 1;\nCOMMIT"}), "spec.hooks.postApply[1].sql: line 2: "),
+        (json!({"sql": "SELECT 'open"}), "spec.hooks.postApply[1].sql: line 1: "),
+        (json!({"sql": "SELECT 1", "timeout": "soon"}), "spec.hooks.postApply[1].timeout: "),
+        (json!({"sql": "SELECT 1", "timeout": "25h"}), "spec.hooks.postApply[1].timeout: "),
+        (json!({"sql": "SELECT 1", "timeout": "1ms"}), "spec.hooks.postApply[1].timeout: "),
+        (json!({"http": {"url": "https://joe:secret@h/"}}), "spec.hooks.postApply[1].http.url: has a login"),
+    ] {
+        let problems = problems(&json!({"hooks": {"postApply": [{"sql": "SELECT 1"}, hook]}}));
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with(problem) && !problems[0].contains("secret"), "{problems:?}");
     }
 }
 
