@@ -172,6 +172,8 @@ fn number(line: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     fn json(text: &str) -> String {
@@ -220,7 +222,7 @@ mod tests {
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..12 {
             let before = format!("*a{}, ", level - 1).repeat(10);
-            text.push_str(&format!("a{level}: &a{level} [{}]\n", before.trim_end_matches(", ")));
+            let _ = writeln!(text, "a{level}: &a{level} [{}]", before.trim_end_matches(", "));
         }
         assert!(nodes(&text).expect_err("it is too much").message.contains("split the file"));
         let deep = format!("{}{}", "[".repeat(DEEPEST + 2), "]".repeat(DEEPEST + 2));

@@ -193,8 +193,7 @@ impl<'a> Reader<'a> {
     fn line(&self, part: &str) -> u32 {
         let offset = (part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
         let (from, line) = self.at.get();
-        let between = self.text.as_bytes().get(from..offset).unwrap_or_default();
-        let ends = between.iter().filter(|byte| **byte == b'\n').count();
+        let ends = self.text.get(from..offset).unwrap_or_default().matches('\n').count();
         let line = line.saturating_add(u32::try_from(ends).unwrap_or(u32::MAX));
         self.at.set((offset.max(from), line));
         line

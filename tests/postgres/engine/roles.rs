@@ -145,7 +145,7 @@ async fn no_role_outlives_a_file_that_failed() {
                 assert!(ran.finding().message.contains("division by zero"), "{form}: {}", ran.finding().message);
                 let by = fixture.ask("SELECT string_agg(DISTINCT performed_by, ',') FROM dunlin.run").await;
                 assert_eq!(by, "MigrationSet shop/shop as postgres", "{sent:?}, role {role}, {form}");
-                fixture.run_sql("TRUNCATE dunlin.statement, dunlin.migration, dunlin.run").await;
+                fixture.run_sql("TRUNCATE dunlin.statement, dunlin.migration, dunlin.seed, dunlin.run").await;
             }
         }
     }
