@@ -31,7 +31,7 @@ fn has_log(project: &Project, lines: &[&str]) {
     assert_eq!(log(project).lines().collect::<Vec<_>>(), lines);
 }
 
-/// M26, M27, M28, M29, bug 21: they run around what there is to do, in the project's folder, and not where there is nothing.
+/// M26, M27, M28, M29: they run around what there is to do, in the project's folder, and not where there is nothing.
 #[tokio::test]
 async fn hooks_run_around_a_plan_and_only_where_there_is_one() {
     let project = with(&["001", "002"], EACH).await;
@@ -52,7 +52,7 @@ async fn hooks_run_around_a_plan_and_only_where_there_is_one() {
     has_log(&project, &["pre_apply", "post_apply", "pre_rollback", "post_rollback"]);
 }
 
-/// M22, M26, bug 14: a plan and a dry run run none, and write down none.
+/// M22, M26: a plan and a dry run run none, and write down none.
 #[tokio::test]
 async fn a_plan_and_a_dry_run_run_no_hook() {
     let project = with(&["001"], EACH).await;
@@ -135,7 +135,7 @@ async fn a_pre_hook_that_fails_stops_the_plan() {
     assert_eq!(project.tables().await, "t_001");
 }
 
-/// M27, bug 21: a post hook that fails is told, and runs again with the next apply; no SQL does.
+/// M27: a post hook that fails is told, and runs again with the next apply; no SQL does.
 #[tokio::test]
 async fn a_post_hook_that_fails_never_runs_sql_again() {
     let project = with(

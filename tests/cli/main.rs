@@ -21,6 +21,7 @@ mod terminal;
 mod trial;
 mod variables;
 mod wait;
+mod walk;
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};

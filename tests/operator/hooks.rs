@@ -43,7 +43,7 @@ async fn runs(shop: &Shop) -> String {
     shop.ask("SELECT version || ' ' || outcome FROM dunlin.run WHERE kind = 'hook' ORDER BY id").await
 }
 
-/// M26, M27, M28, M29, bug 21: SQL around a plan, under the lock, in its own transaction, told what it runs for.
+/// M26, M27, M28, M29: SQL around a plan, under the lock, in its own transaction, told what it runs for.
 #[tokio::test(flavor = "multi_thread")]
 async fn sql_runs_around_a_plan_and_is_told_what_for() {
     let shop = with_table().await;
@@ -98,7 +98,7 @@ async fn a_pre_hook_that_fails_holds_the_plan_up_until_it_is_edited() {
     shop.close().await;
 }
 
-/// M27, bug 21: a post hook that fails is a reason of its own: the migrations are applied, none runs again, `Retry` of its run
+/// M27: a post hook that fails is a reason of its own: the migrations are applied, none runs again, `Retry` of its run
 /// runs it alone, and other migrations aren't held up.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_post_hook_that_fails_runs_again_by_retry_and_no_sql_does() {
