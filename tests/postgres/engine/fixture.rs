@@ -86,7 +86,7 @@ impl Fixture {
             environment: None,
             hooks: &SqlAlone,
         };
-        execute::execute(session, work, self.stop.subscribe(), &self.running).await
+        Box::pin(execute::execute(session, work, self.stop.subscribe(), &self.running)).await
     }
 
     pub async fn observe(&self) -> Result<History, Failure> {
