@@ -1,4 +1,4 @@
-//! `dunlin version`: what this program is, and which API it speaks.
+//! `dunlin version`: what this program is, which API it speaks, and which history it writes.
 
 use kube::Resource;
 use serde::Serialize;
@@ -8,7 +8,7 @@ use super::{
     args::VersionArgs,
     output::{self, OutputFormat},
 };
-use crate::api::v1alpha1::MigrationSet;
+use crate::{api::v1alpha1::MigrationSet, database::history::layout::LAYOUT};
 
 /// What `-o json` prints. A format: fields are added, never renamed.
 #[derive(Debug, Serialize)]
@@ -18,14 +18,22 @@ struct Versions {
     version: &'static str,
     /// The API that it speaks.
     api_version: String,
+    /// The layout of the history's tables that it writes.
+    history_layout: i32,
 }
 
 /// Prints the version.
 pub(super) fn run(args: &VersionArgs) -> Result<(), CliError> {
-    let versions =
-        Versions { version: env!("CARGO_PKG_VERSION"), api_version: MigrationSet::api_version(&()).into_owned() };
+    let versions = Versions {
+        version: env!("CARGO_PKG_VERSION"),
+        api_version: MigrationSet::api_version(&()).into_owned(),
+        history_layout: LAYOUT,
+    };
+    let Versions { version, api_version, history_layout } = &versions;
     match args.output {
-        OutputFormat::Text => output::print(&format!("dunlin {}\nAPI    {}\n", versions.version, versions.api_version)),
+        OutputFormat::Text => {
+            output::print(&format!("dunlin   {version}\nAPI      {api_version}\nhistory  layout {history_layout}\n"))
+        }
         format @ (OutputFormat::Json | OutputFormat::Yaml) => output::print_as(format, &versions),
     }
 }

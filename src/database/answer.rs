@@ -10,7 +10,7 @@ use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 const ANSWER_BYTES: usize = 12 << 20;
 /// What a row costs beside its text.
 const ROW_COST: usize = 64;
-const COLUMN_COST: usize = 16;
+const COLUMN_COST: usize = 8;
 
 /// In the first column of what stands for a row that was too large to be let in.
 pub(super) const TOO_LARGE: &str = "\u{1}dunlin: too large";
@@ -20,7 +20,7 @@ pub(super) const TOO_LARGE: &str = "\u{1}dunlin: too large";
 pub struct Row {
     text: String,
     /// For each column the end of its text, None for NULL.
-    ends: Box<[Option<usize>]>,
+    ends: Box<[Option<u32>]>,
 }
 
 /// Why there is no answer.
@@ -40,7 +40,7 @@ impl Row {
     pub fn get(&self, column: usize) -> Option<&str> {
         let end = (*self.ends.get(column)?)?;
         let start = self.ends[..column].iter().rev().find_map(|end| *end).unwrap_or(0);
-        self.text.get(start..end)
+        self.text.get(start as usize..end as usize)
     }
 
     /// How many columns it has.
@@ -57,10 +57,9 @@ impl Row {
             if column == 0 && value == Some(TOO_LARGE) {
                 return Err(AnswerError::Nonsense("a row of its answer is larger than any that is kept"));
             }
-            ends.push(value.map(|value| {
-                text.push_str(value);
-                text.len()
-            }));
+            text.push_str(value.unwrap_or_default());
+            let end = u32::try_from(text.len()).map_err(|_| AnswerError::Nonsense("a row of its answer has no end"))?;
+            ends.push(value.map(|_| end));
         }
         text.shrink_to_fit();
         Ok(Self { text, ends: ends.into_boxed_slice() })

@@ -263,8 +263,9 @@ fn on_conflict(target: &Target, table: &Table, columns: &[&Column]) -> Result<St
                 );
                 return Err(own("42P10", message));
             }
-            let others: Vec<&Column> =
-                columns.iter().filter(|column| !key.iter().any(|key| key.name == column.name)).copied().collect();
+            // What is always generated may be given to a new row, and never to one that is there (428C9).
+            let stays = |column: &Column| column.is_always || key.iter().any(|key| key.name == column.name);
+            let others: Vec<&Column> = columns.iter().filter(|column| !stays(column)).copied().collect();
             let key = list(&key).join(", ");
             if others.is_empty() {
                 return Ok(format!("ON CONFLICT ({key}) DO NOTHING"));
@@ -340,5 +341,18 @@ mod tests {
         assert!(absent.1.to_string().contains("doesn't say its \"id\""), "{}", absent.1);
         let alone = sql(columns(), r#"{"users": {"onConflict": "update", "rows": [{"id": 1}]}}"#).expect("it is sound");
         assert!(alone.contains("ON CONFLICT (\"id\") DO NOTHING"), "{alone}");
+    }
+
+    /// An `update` by another key named an identity in SET, which the server takes for new rows alone.
+    #[test]
+    fn an_identity_that_is_always_generated_is_given_to_new_rows_alone() {
+        let always = Column { is_always: true, ..column("id", "integer", true) };
+        let columns = vec![always, column("name", "text", false), column("n", "numeric", false)];
+        let row = r#"{"users": {"onConflict": "update", "key": ["name"], "rows": [{"id": 7, "name": "Ada", "n": 1}]}}"#;
+        let text = sql(columns, row).expect("it is sound");
+        assert!(
+            text.contains("OVERRIDING SYSTEM VALUE") && text.contains("SET \"n\" = excluded.\"n\" WHERE"),
+            "{text}"
+        );
     }
 }

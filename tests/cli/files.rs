@@ -102,8 +102,13 @@ async fn files_and_history_are_compared() {
         [("001", "changed"), ("003", "applied"), ("004", "pending"), ("002", "missing")]
             .map(|(version, state)| (Some(version), Some(state)))
     );
+    let by = list[1]["performedBy"].as_str().unwrap_or_default();
+    assert!(by.starts_with("dunlin by hand"), "M17: who applied it: {list}");
     let pending = project.dunlin(&["list", "--state", "pending"]).await;
-    assert_eq!(pending.code(0).stdout, "VERSION   STATE     NAME   APPLIED AT   DURATION\n004       pending   new\n");
+    assert_eq!(
+        pending.code(0).stdout,
+        "VERSION   STATE     NAME   APPLIED AT   DURATION   BY\n004       pending   new\n"
+    );
     let verified = project.dunlin(&["verify"]).await;
     let text = &verified.code(1).stdout;
     assert!(text.contains("changed      001_t.sql (run 1)") && text.contains("missing      002:"), "{text}");

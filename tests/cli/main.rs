@@ -60,7 +60,10 @@ fn plugin() -> (tempfile::TempDir, PathBuf) {
 fn version_prints_the_program_and_the_api() {
     let ran = dunlin(&["version"]);
     assert_eq!(ran.code, Some(0));
-    assert_eq!(ran.stdout, format!("dunlin {}\nAPI    dunlin.dev/v1alpha1\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        ran.stdout,
+        format!("dunlin   {}\nAPI      dunlin.dev/v1alpha1\nhistory  layout 1\n", env!("CARGO_PKG_VERSION"))
+    );
     assert_eq!(ran.stderr, "");
 }
 
@@ -72,7 +75,7 @@ fn version_prints_json_for_programs() {
     let versions: Value = serde_json::from_str(&ran.stdout).expect("it is JSON");
     assert_eq!(
         versions,
-        serde_json::json!({"version": env!("CARGO_PKG_VERSION"), "apiVersion": "dunlin.dev/v1alpha1"})
+        serde_json::json!({"version": env!("CARGO_PKG_VERSION"), "apiVersion": "dunlin.dev/v1alpha1", "historyLayout": 1})
     );
 }
 

@@ -228,7 +228,7 @@ async fn without_a_terminal_nothing_is_coloured_or_drawn() {
     let expected = "1 of 2: 001_t\n2 of 2: 002_t\napplied 001_t.sql\napplied 002_t.sql\n";
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", expected));
     let current = project.dunlin(&["list", "--state", "pending"]).await;
-    assert_eq!(current.code(0).stdout, "VERSION   STATE   NAME   APPLIED AT   DURATION\n");
+    assert_eq!(current.code(0).stdout, "VERSION   STATE   NAME   APPLIED AT   DURATION   BY\n");
     for arguments in [&["list", "--color", "always"][..], &["verify", "--color=always"]] {
         let ran = project.dunlin(arguments).await;
         assert!(ran.code(0).stdout.contains("\x1b[32m"), "{}", ran.stdout);

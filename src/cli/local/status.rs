@@ -1,6 +1,10 @@
 //! `dunlin status`, `list` and `current`: files and history side by side. Reads only.
 
-use std::{collections::HashSet, fmt::Write as _, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write as _,
+    sync::Arc,
+};
 
 use clap::Args;
 use serde::Serialize;
@@ -25,6 +29,7 @@ use crate::{
         pace::between_looks,
         plan::{self, Assessment},
     },
+    execute::Session,
 };
 
 /// Settings of commands that read.
@@ -102,6 +107,8 @@ pub struct Listed {
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    performed_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
@@ -135,13 +142,14 @@ pub(super) struct Seen {
     pub history: History,
     pub assessment: Assessment,
     pub dir: Arc<MigrationDir>,
+    pub session: Session,
 }
 
 /// Looks at files and history.
 pub(super) async fn look(project: Project) -> Result<Seen, LocalError> {
-    let Both { content, history, .. } = project.read_both().await?;
+    let Both { content, history, session, .. } = project.read_both().await?;
     let assessment = plan::plan(&content.dir, &history, &project.desired);
-    Ok(Seen { project, history, assessment, dir: content.dir })
+    Ok(Seen { project, history, assessment, dir: content.dir, session })
 }
 
 /// Prints counts, and what holds the next run up.
@@ -242,7 +250,13 @@ fn text(status: &Status) -> String {
 /// Prints a row for each migration that the files or the database know.
 pub(in crate::cli) async fn list(args: ListArgs) -> Result<Exit, CliError> {
     let ListArgs { state, read } = args;
-    let mut listed = list_all(&look(Project::open(&read.project)?).await?);
+    let seen = look(Project::open(&read.project)?).await?;
+    let runs = seen.session.runs(u32::MAX, 0).await.map_err(LocalError::from)?;
+    let by: HashMap<i64, String> = runs.into_iter().map(|run| (run.id, run.performed_by)).collect();
+    let mut listed = list_all(&seen);
+    for row in &mut listed {
+        row.performed_by = row.run.and_then(|run| by.get(&run).cloned());
+    }
     let differs =
         listed.iter().any(|row| !matches!(row.state, Standing::Applied | Standing::Stamped | Standing::Replaced));
     listed.retain(|row| state.is_empty() || state.contains(&row.state));
@@ -277,9 +291,10 @@ fn table(listed: &[Listed]) -> String {
             row.name.clone(),
             row.applied_at.clone().unwrap_or_default(),
             duration.unwrap_or_default(),
+            row.performed_by.clone().unwrap_or_default(),
         ]
     });
-    output::table(vec!["VERSION", "STATE", "NAME", "APPLIED AT", "DURATION"], &rows.collect::<Vec<_>>())
+    output::table(vec!["VERSION", "STATE", "NAME", "APPLIED AT", "DURATION", "BY"], &rows.collect::<Vec<_>>())
 }
 
 /// The union of files and history, in the order in which they run, and behind them what has no file.
@@ -323,6 +338,7 @@ fn listed_as(version: &Version, name: &str, state: Standing, row: Option<&Record
         duration_ms: there.map(|row| row.duration_ms),
         batch: there.map(|row| row.batch),
         run: row.map(|row| row.run.id),
+        performed_by: None,
         error: row.and_then(|row| row.run.error.as_ref()).map(|error| error.message.clone()),
     }
 }

@@ -199,6 +199,28 @@ async fn the_next_id_is_behind_those_that_a_seed_gives() {
     assert_eq!(fixture.ask("INSERT INTO parts (name) VALUES ('nut') RETURNING id").await, "2");
 }
 
+/// An update by a key that isn't the identity failed with 428C9: such a column takes no value but that of a new row.
+#[tokio::test]
+async fn an_update_by_another_key_leaves_identities_alone() {
+    let mut fixture = Fixture::new().await;
+    let users =
+        ("001_users.sql", "CREATE TABLE users (id int GENERATED ALWAYS AS IDENTITY, name text UNIQUE, n int);\n");
+    let seed = |n: &str| {
+        format!(
+            "mode: on-change\nonConflict: update\nusers:\n  key: [name]\n  rows: [{{id: 7, name: Ada, n: {n}}}, {{name: Bo, n: {n}}}]\n"
+        )
+    };
+    for n in ["1", "2"] {
+        fixture.desired.seeds = seeds(&[("a.yaml", &seed(n))]);
+        fixture.apply(&[users]).await.is_up_to_date();
+    }
+    assert_eq!(
+        fixture.ask("SELECT string_agg(concat_ws(':', id, name, n), ' ' ORDER BY name) FROM users").await,
+        "7:Ada:2 1:Bo:2"
+    );
+    assert_eq!(counts(&fixture, "a.yaml").await, SeedCounts { inserted: 0, updated: 2, unchanged: 0 });
+}
+
 /// A partitioned table is a table, with what an update has to know of its rows.
 #[tokio::test]
 async fn rows_of_a_partitioned_table_are_counted_too() {
