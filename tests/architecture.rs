@@ -108,8 +108,9 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn sources() -> Vec<Source> {
-    let mut folders = vec![root().join("src")];
+/// Every file of Rust in these folders, sorted.
+fn rust_files(folders: &[&str]) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("the folder can be read") {
@@ -117,12 +118,17 @@ fn sources() -> Vec<Source> {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(source(&path));
+                found.push(path);
             }
         }
     }
+    found.sort();
+    found
+}
+
+fn sources() -> Vec<Source> {
+    let found: Vec<Source> = rust_files(&["src"]).iter().map(|path| source(path)).collect();
     assert!(found.len() > 20, "only {} files: is this the right folder?", found.len());
-    found.sort_by(|one, other| one.path.cmp(&other.path));
     found
 }
 

@@ -139,7 +139,7 @@ pub(super) async fn open(claim: &Claim, writer: &Writer, later: &[LaterHook]) ->
 impl Hooks<'_> {
     /// Runs hooks in their order, until one doesn't go through.
     async fn run(&mut self, writer: &Writer, due: &[DueHook]) -> HooksEnded {
-        for (index, due) in due.iter().enumerate() {
+        for due in due {
             if *self.stop.borrow() != Stop::No {
                 return HooksEnded::Ended(End::Stopped);
             }
@@ -149,21 +149,17 @@ impl Hooks<'_> {
             writer.batch = due.batch.unwrap_or(writer.batch);
             writer.plan_digest = Some(due.context.plan.clone()).filter(|plan| !plan.is_empty()).or(writer.plan_digest);
             let one = One { hooks: self, writer: &writer, due, hook, name: self.name(key) };
-            match one.run((index, self.counted(key.place))).await {
+            match one.run().await {
                 HooksEnded::Through(None) => {
-                    tracing::info!(hook = %key, set = self.claim.tables.set, "hook done");
+                    tracing::info!(hook = %key, history = self.claim.tables.set, "hook done");
                 }
                 other => {
-                    tracing::warn!(hook = %key, set = self.claim.tables.set, "hook not done");
+                    tracing::warn!(hook = %key, history = self.claim.tables.set, "hook not done");
                     return other;
                 }
             }
         }
         HooksEnded::Through(None)
-    }
-
-    fn counted(&self, place: Place) -> usize {
-        self.work.desired.hooks.at(place).len()
     }
 
     /// What whoever reads messages calls a hook.
@@ -185,8 +181,8 @@ struct One<'a, 'b> {
 }
 
 impl One<'_, '_> {
-    async fn run(&self, (_, planned): (usize, usize)) -> HooksEnded {
-        let Hooks { claim, running, .. } = self.hooks;
+    async fn run(&self) -> HooksEnded {
+        let Hooks { claim, work, running, .. } = self.hooks;
         let attempts = self.due.open.map_or(0, |(_, attempts)| attempts) + 1;
         let run = match self.begin(attempts).await {
             Ok(run) => run,
@@ -197,6 +193,7 @@ impl One<'_, '_> {
             Act::Sql(section) => section.script.statements.len(),
             Act::Job(_) | Act::Http(_) | Act::Command(_) => 0,
         };
+        let planned = work.desired.hooks.at(key.place).len();
         let subject = Subject::Task { kind: TaskKind::Hook, key: key.to_string() };
         running.send_replace(Some(Running::of(subject, statements, &now(), (key.index, planned))));
         let id = self.id(run);

@@ -1,11 +1,17 @@
 //! What was done, for whoever asks.
 
+use std::collections::HashMap;
+
 use super::Session;
 use crate::{
     core::outcome::Failure,
     database::{
-        history::runs::{self, PastRun},
-        session,
+        error::SqlError,
+        history::{
+            Tables,
+            runs::{self, PastRun},
+        },
+        session::{self, Row},
     },
 };
 
@@ -15,14 +21,29 @@ impl Session {
     /// # Errors
     /// A [`Failure`]: the history can't be read.
     pub async fn runs(&self, last: u32, skipped: u32) -> Result<Vec<PastRun>, Failure> {
-        let answer =
-            session::query(&self.connection.client, &self.sql.look(&runs::query(&self.tables, last, skipped))).await;
+        self.look(&runs::query(&self.tables, last, skipped), runs::runs).await
+    }
+
+    /// Who performed the run that each migration of the set is at, by the run's number. Reads only, too.
+    ///
+    /// # Errors
+    /// A [`Failure`]: the history can't be read.
+    pub async fn performers(&self) -> Result<HashMap<i64, String>, Failure> {
+        self.look(&runs::performers_query(&self.tables), runs::performers).await
+    }
+
+    async fn look<T>(
+        &self,
+        queries: &str,
+        read: impl Fn(Result<Vec<Row>, SqlError>, &Tables, &str) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let answer = session::query(&self.connection.client, &self.sql.look(queries)).await;
         let failed = answer.is_err();
-        let runs = runs::runs(answer, &self.tables, &self.who)?;
+        let read = read(answer, &self.tables, &self.who)?;
         if failed {
             let rollback = session::query(&self.connection.client, "ROLLBACK").await;
             rollback.map_err(|error| error.into_failure("looking at the database", ""))?;
         }
-        Ok(runs)
+        Ok(read)
     }
 }

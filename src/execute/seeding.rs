@@ -71,7 +71,7 @@ pub(super) async fn run(
         running.send_replace(Some(Running::of(subject, seed.parts(), &now(), (index, due.len()))));
         match load.run(attempts, stop, running).await {
             Ended::Through => {
-                tracing::info!(seed = path, set = claim.tables.set, "loaded");
+                tracing::info!(seed = path, history = claim.tables.set, "loaded");
                 seeded.push(path.clone());
             }
             other => return other,
@@ -187,7 +187,7 @@ impl Load<'_> {
         let sql = self.writer.task(self.task, self.again, attempts, Outcome::Failed(wrong));
         match write(self.claim, &sql, Point::FailureBefore, Point::FailureAfter).await {
             Ok(()) => {
-                tracing::warn!(seed = path, set = self.claim.tables.set, "failed");
+                tracing::warn!(seed = path, history = self.claim.tables.set, "failed");
                 Ended::Recorded
             }
             Err(error) => Ended::Failed(self.claim.refused("writing down a failure", error)),

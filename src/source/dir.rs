@@ -3,7 +3,10 @@
 //! Everything in it is a migration file, or hidden: a file that is neither is an error that names it, as it would be in a
 //! ConfigMap. Folders in it are not looked into.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use super::{Content, files::Files};
 use crate::core::{
@@ -38,38 +41,67 @@ pub fn parts(folder: &Path) -> Result<(Vec<BundleFile>, Vec<String>), Failure> {
 }
 
 fn collect(folder: &Path) -> Result<Files, Failure> {
-    let shown = folder.display();
-    let trouble = |error: &io::Error| {
-        let cure = match error.kind() {
-            io::ErrorKind::NotFound => "name the folder with --migrations or in dunlin.yaml, or run dunlin init",
-            io::ErrorKind::NotADirectory => "name the folder, not a file in it",
-            _ => "see to it that it can be read",
-        };
-        Failure::new(Reason::WaitingForSource, format!("{shown}: {error}; {cure}"))
-    };
-    let mut entries: Vec<fs::DirEntry> =
-        fs::read_dir(folder).and_then(Iterator::collect).map_err(|error| trouble(&error))?;
-    entries.sort_by_key(fs::DirEntry::file_name);
     let mut files = Files::default();
-    for entry in entries {
-        let origin = entry.path().display().to_string();
-        let Ok(name) = entry.file_name().into_string() else {
-            files.refuse(format!("{origin}: its name isn't UTF-8; rename it"));
-            continue;
-        };
-        if name.starts_with('.') {
-            continue;
-        }
-        if entry.path().is_dir() {
-            files.refuse(format!("{origin}: a folder, which is not looked into; keep it elsewhere"));
-            continue;
-        }
-        match fs::read(entry.path()) {
-            Ok(bytes) => files.add(&name, bytes, origin),
-            Err(error) => files.refuse(format!("{origin}: {error}; see to it that it can be read")),
+    let absent = "name the folder with --migrations or in dunlin.yaml, or run dunlin init";
+    for entry in entries(folder, absent, &mut files)? {
+        if entry.is_folder() {
+            files.refuse(format!("{}: a folder, which is not looked into; keep it elsewhere", entry.origin));
+        } else if let Some(bytes) = entry.read(&mut files) {
+            files.add(&entry.name, bytes, entry.origin);
         }
     }
     Ok(files)
+}
+
+/// What stands in a folder and isn't hidden.
+pub(super) struct Entry {
+    /// Its name in the folder.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// The same for messages.
+    pub origin: String,
+}
+
+impl Entry {
+    pub fn is_folder(&self) -> bool {
+        self.path.is_dir()
+    }
+
+    /// Its bytes; one that can't be read is wrong with the files.
+    pub fn read(&self, files: &mut Files) -> Option<Vec<u8>> {
+        let read = fs::read(&self.path);
+        let refuse = |error| files.refuse(format!("{}: {error}; see to it that it can be read", self.origin));
+        read.map_err(refuse).ok()
+    }
+}
+
+/// Lists a folder by name; `absent` says what to do where there is none. A name that isn't text is wrong with the files.
+///
+/// # Errors
+/// `WaitingForSource` when the folder isn't there or can't be read.
+pub(super) fn entries(folder: &Path, absent: &str, files: &mut Files) -> Result<Vec<Entry>, Failure> {
+    let trouble = |error: io::Error| {
+        let cure = match error.kind() {
+            io::ErrorKind::NotFound => absent,
+            io::ErrorKind::NotADirectory => "name the folder, not a file in it",
+            _ => "see to it that it can be read",
+        };
+        Failure::new(Reason::WaitingForSource, format!("{}: {error}; {cure}", folder.display()))
+    };
+    let mut found: Vec<fs::DirEntry> = fs::read_dir(folder).and_then(Iterator::collect).map_err(trouble)?;
+    found.sort_by_key(fs::DirEntry::file_name);
+    let mut entries = Vec::with_capacity(found.len());
+    for entry in found {
+        let path = entry.path();
+        let origin = path.display().to_string();
+        match entry.file_name().into_string() {
+            Ok(name) if name.starts_with('.') => {}
+            Ok(name) => entries.push(Entry { name, path, origin }),
+            Err(_) => files.refuse(format!("{origin}: its name isn't UTF-8; rename it")),
+        }
+    }
+    Ok(entries)
 }
 
 #[cfg(test)]

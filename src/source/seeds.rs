@@ -2,12 +2,12 @@
 //!
 //! Both come to the same paths, by which seeds are recorded: `010_users.sql`, and `dev/010_users.sql`.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 
-use super::{SeedFiles, files::Files};
+use super::{SeedFiles, dir, files::Files};
 use crate::{
     core::{
         bundle::{Bundle, BundleFile},
@@ -40,39 +40,19 @@ pub fn bundle_of_folder(folder: &Path) -> Result<Bundle, Failure> {
 }
 
 fn collect(folder: &Path, environment: Option<&str>, files: &mut Files) -> Result<(), Failure> {
-    let trouble = |error: &io::Error| {
-        let cure = match error.kind() {
-            io::ErrorKind::NotFound => "dunlin seed create NAME makes it, or name it with seeds in dunlin.yaml",
-            io::ErrorKind::NotADirectory => "name the folder, not a file in it",
-            _ => "see to it that it can be read",
-        };
-        Failure::new(Reason::WaitingForSource, format!("{}: {error}; {cure}", folder.display()))
-    };
-    let mut entries: Vec<fs::DirEntry> =
-        fs::read_dir(folder).and_then(Iterator::collect).map_err(|error| trouble(&error))?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let origin = entry.path().display().to_string();
-        let Ok(name) = entry.file_name().into_string() else {
-            files.refuse(format!("{origin}: its name isn't UTF-8; rename it"));
-            continue;
-        };
-        if name.starts_with('.') {
-            continue;
-        }
-        let path = environment.map_or_else(|| name.clone(), |environment| format!("{environment}/{name}"));
-        if entry.path().is_dir() {
-            match environment {
-                None => collect(&entry.path(), Some(&name), files)?,
-                Some(_) => files.refuse(format!(
-                    "{origin}: a folder in an environment's folder, which is not looked into; keep it elsewhere"
-                )),
+    let absent = "dunlin seed create NAME makes it, or name it with seeds in dunlin.yaml";
+    for entry in dir::entries(folder, absent, files)? {
+        match environment {
+            None if entry.is_folder() => collect(&entry.path, Some(&entry.name), files)?,
+            Some(_) if entry.is_folder() => files.refuse(format!(
+                "{}: a folder in an environment's folder, which is not looked into; keep it elsewhere",
+                entry.origin
+            )),
+            _ => {
+                let Some(bytes) = entry.read(files) else { continue };
+                let path = environment.map_or_else(|| entry.name.clone(), |of| format!("{of}/{}", entry.name));
+                files.add_seed(&path, bytes, entry.origin);
             }
-            continue;
-        }
-        match fs::read(entry.path()) {
-            Ok(bytes) => files.add_seed(&path, bytes, origin),
-            Err(error) => files.refuse(format!("{origin}: {error}; see to it that it can be read")),
         }
     }
     Ok(())
@@ -159,8 +139,8 @@ mod tests {
             [("010_a.sql", "SELECT 1;"), ("dev/015_b.yaml", "t: [{a: 1}]"), ("live/020_c.json", "{}"), (".keep", "")]
         {
             let path = folder.path().join(path);
-            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-            fs::write(path, text).expect("a file");
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(path, text).expect("a file");
         }
         let maps = || {
             vec![

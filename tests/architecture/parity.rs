@@ -20,20 +20,7 @@ fn features() -> Vec<String> {
 }
 
 fn sources() -> Vec<PathBuf> {
-    let mut folders = vec![super::root().join("src"), super::root().join("tests")];
-    let mut found = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).expect("the folder can be read") {
-            let path = entry.expect("its entries too").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
+    super::rust_files(&["src", "tests"])
 }
 
 /// The features that a line of a comment names at its front, if it names nothing else there.

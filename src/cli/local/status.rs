@@ -1,10 +1,6 @@
 //! `dunlin status`, `list` and `current`: files and history side by side. Reads only.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt::Write as _,
-    sync::Arc,
-};
+use std::{collections::HashSet, fmt::Write as _, sync::Arc};
 
 use clap::Args;
 use serde::Serialize;
@@ -251,8 +247,7 @@ fn text(status: &Status) -> String {
 pub(in crate::cli) async fn list(args: ListArgs) -> Result<Exit, CliError> {
     let ListArgs { state, read } = args;
     let seen = look(Project::open(&read.project)?).await?;
-    let runs = seen.session.runs(u32::MAX, 0).await.map_err(LocalError::from)?;
-    let by: HashMap<i64, String> = runs.into_iter().map(|run| (run.id, run.performed_by)).collect();
+    let by = seen.session.performers().await.map_err(LocalError::from)?;
     let mut listed = list_all(&seen);
     for row in &mut listed {
         row.performed_by = row.run.and_then(|run| by.get(&run).cloned());

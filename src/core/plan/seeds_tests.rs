@@ -71,7 +71,7 @@ fn seeds_are_due_when_the_schema_is_complete_and_nothing_else_holds_the_set_up()
     world.dir = tables(&["001", "002"]);
     let pending = world.plan();
     assert_eq!((steps(&pending), pending.seeds.len()), (vec!["002"], 0));
-    world.desired.target = Target::parse("001").unwrap();
+    world.desired.target = Target::parse("001").expect("a target");
     assert_eq!(world.plan().seeds.len(), 0, "the target leaves a migration out");
     world.dir = tables(&["001"]);
     assert_eq!(world.plan().seeds.len(), 2, "this target leaves none out");

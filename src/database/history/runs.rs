@@ -1,5 +1,7 @@
 //! The last runs of a set, whatever became of them: who did what, when, for how long, and how it ended.
 
+use std::collections::HashMap;
+
 use super::{Tables, layout, read::is_absent};
 use crate::{
     core::outcome::{Failure, Reason},
@@ -62,12 +64,50 @@ pub fn query(tables: &Tables, last: u32, skipped: u32) -> String {
     )
 }
 
+/// The query for who performed the run that each migration of the set is at.
+#[must_use]
+pub fn performers_query(tables: &Tables) -> String {
+    format!(
+        "SELECT 'layout', {mark}; \
+         SELECT 'performer', r.id, r.performed_by FROM {migration} AS m JOIN {run} AS r ON r.id = m.run WHERE m.\"set\" = {set}",
+        mark = layout::mark_sql(tables),
+        migration = tables.table("migration"),
+        run = tables.table("run"),
+        set = tables.set_literal(),
+    )
+}
+
 /// What the rows say, the newest last; of a history that isn't there yet there are none.
 ///
 /// # Errors
 /// `PermissionDenied` with the GRANT that `who` needs, `Retrying`, or `InvalidSpec` for tables and rows that no Dunlin
 /// wrote, or a newer one.
 pub fn runs(answer: Result<Vec<Row>, SqlError>, tables: &Tables, who: &str) -> Result<Vec<PastRun>, Failure> {
+    let mut runs = read(answer, tables, who, "run", past)?;
+    runs.reverse();
+    Ok(runs)
+}
+
+/// Who performed which run.
+///
+/// # Errors
+/// As [`runs`].
+pub fn performers(
+    answer: Result<Vec<Row>, SqlError>,
+    tables: &Tables,
+    who: &str,
+) -> Result<HashMap<i64, String>, Failure> {
+    let one = |row: &Row| Some((row.get(1)?.parse().ok()?, row.get(2)?.to_owned()));
+    Ok(read(answer, tables, who, "performer", one)?.into_iter().collect())
+}
+
+fn read<T>(
+    answer: Result<Vec<Row>, SqlError>,
+    tables: &Tables,
+    who: &str,
+    kind: &str,
+    one: impl Fn(&Row) -> Option<T>,
+) -> Result<Vec<T>, Failure> {
     let rows = match answer {
         Ok(rows) => rows,
         Err(error) if is_absent(&error) => return Ok(Vec::new()),
@@ -76,13 +116,13 @@ pub fn runs(answer: Result<Vec<Row>, SqlError>, tables: &Tables, who: &str) -> R
             return Err(error.into_failure(&what, &format!("it needs: {}", tables.grants(who))));
         }
     };
-    let mut runs = Vec::new();
+    let mut read = Vec::new();
     for row in &rows {
         match row.get(0) {
             Some("layout") => {
                 layout::is_known(row.get(1), tables)?;
             }
-            Some("run") => runs.push(past(row).ok_or_else(|| {
+            Some(of) if of == kind => read.push(one(row).ok_or_else(|| {
                 let what = format!("history: a row of {} can't be read; was it edited by hand?", tables.table("run"));
                 Failure::new(Reason::InvalidSpec, format!("{what} Put it back as it was"))
             })?),
@@ -92,8 +132,7 @@ pub fn runs(answer: Result<Vec<Row>, SqlError>, tables: &Tables, who: &str) -> R
             }
         }
     }
-    runs.reverse();
-    Ok(runs)
+    Ok(read)
 }
 
 fn past(row: &Row) -> Option<PastRun> {
