@@ -46,7 +46,7 @@ impl Bundle {
     /// [`DuplicateFile`] when one name comes with different bytes.
     pub fn new(mut files: Vec<BundleFile>) -> Result<Self, DuplicateFile> {
         // The origin takes part, so that the answer doesn't depend on the order in which the sources were read.
-        files.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.origin.cmp(&b.origin)));
+        files.sort_unstable_by(|a, b| a.name.cmp(&b.name).then_with(|| a.origin.cmp(&b.origin)));
         for pair in files.windows(2) {
             if let [first, second] = pair
                 && first.name == second.name

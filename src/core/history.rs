@@ -139,7 +139,8 @@ pub struct Run {
     pub direction: Direction,
     /// `running`, `succeeded`, `failed`, `interrupted` or `retrying`.
     pub outcome: RunOutcome,
-    /// Checksum over the section and its inputs (role, search path).
+    /// Checksum over the section and its inputs (role, search path); empty of one that has succeeded, which is compared with
+    /// none.
     pub inputs: String,
     /// Tries so far: of a transactional migration those that the server answered, since one that went down with its
     /// session left nothing in the database; of another the runs that its journal was opened for.
@@ -152,7 +153,7 @@ pub struct Run {
     pub prefix: Option<String>,
     /// What a person decided.
     pub resolution: Option<Action>,
-    /// When it ended, RFC 3339 in UTC.
+    /// When it ended, RFC 3339 in UTC; None of one that has succeeded.
     pub finished_at: Option<String>,
 }
 

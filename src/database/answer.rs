@@ -10,8 +10,10 @@ use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 const ANSWER_BYTES: usize = 12 << 20;
 /// What a row costs beside its text.
 const ROW_COST: usize = 64;
-const COLUMN_COST: usize = 8;
+const COLUMN_COST: usize = 4;
 
+/// The bit of an end that says that the column is NULL.
+const NULL: u32 = 1 << 31;
 /// In the first column of what stands for a row that was too large to be let in.
 pub(super) const TOO_LARGE: &str = "\u{1}dunlin: too large";
 
@@ -19,8 +21,8 @@ pub(super) const TOO_LARGE: &str = "\u{1}dunlin: too large";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     text: String,
-    /// For each column the end of its text, None for NULL.
-    ends: Box<[Option<u32>]>,
+    /// For each column the end of its text, with [`NULL`] where it has none.
+    ends: Box<[u32]>,
 }
 
 /// Why there is no answer.
@@ -38,9 +40,9 @@ impl Row {
     /// The text of a column; None for NULL, and where there is no such column.
     #[must_use]
     pub fn get(&self, column: usize) -> Option<&str> {
-        let end = (*self.ends.get(column)?)?;
-        let start = self.ends[..column].iter().rev().find_map(|end| *end).unwrap_or(0);
-        self.text.get(start as usize..end as usize)
+        let end = *self.ends.get(column)?;
+        let start = column.checked_sub(1).map_or(0, |before| self.ends[before] & !NULL);
+        if end & NULL == 0 { self.text.get(start as usize..end as usize) } else { None }
     }
 
     /// How many columns it has.
@@ -58,8 +60,9 @@ impl Row {
                 return Err(AnswerError::Nonsense("a row of its answer is larger than any that is kept"));
             }
             text.push_str(value.unwrap_or_default());
-            let end = u32::try_from(text.len()).map_err(|_| AnswerError::Nonsense("a row of its answer has no end"))?;
-            ends.push(value.map(|_| end));
+            let end = u32::try_from(text.len()).ok().filter(|end| end & NULL == 0);
+            let end = end.ok_or(AnswerError::Nonsense("a row of its answer has no end"))?;
+            ends.push(if value.is_some() { end } else { end | NULL });
         }
         text.shrink_to_fit();
         Ok(Self { text, ends: ends.into_boxed_slice() })
@@ -98,11 +101,11 @@ pub(super) async fn collect(client: &Client, sql: &str, completed: &mut usize) -
 
 #[cfg(test)]
 mod tests {
-    use super::Row;
+    use super::{NULL, Row};
 
     #[test]
     fn a_column_is_its_text_or_null_and_none_is_nothing() {
-        let row = Row { text: "abé".to_owned(), ends: [Some(1), None, Some(1), Some(4), None].into() };
+        let row = Row { text: "abé".to_owned(), ends: [1, 1 | NULL, 1, 4, 4 | NULL].into() };
         let columns: Vec<_> = (0..6).map(|column| row.get(column)).collect();
         assert_eq!(columns, [Some("a"), None, Some(""), Some("bé"), None, None]);
         assert_eq!(row.columns(), 5);

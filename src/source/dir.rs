@@ -44,7 +44,7 @@ fn collect(folder: &Path) -> Result<Files, Failure> {
     let mut files = Files::default();
     let absent = "name the folder with --migrations or in dunlin.yaml, or run dunlin init";
     for entry in entries(folder, absent, &mut files)? {
-        if entry.is_folder() {
+        if entry.is_folder {
             files.refuse(format!("{}: a folder, which is not looked into; keep it elsewhere", entry.origin));
         } else if let Some(bytes) = entry.read(&mut files) {
             files.add(&entry.name, bytes, entry.origin);
@@ -61,13 +61,11 @@ pub(super) struct Entry {
     pub path: PathBuf,
     /// The same for messages.
     pub origin: String,
+    /// Whether it is a folder, or a link to one.
+    pub is_folder: bool,
 }
 
 impl Entry {
-    pub fn is_folder(&self) -> bool {
-        self.path.is_dir()
-    }
-
     /// Its bytes; one that can't be read is wrong with the files.
     pub fn read(&self, files: &mut Files) -> Option<Vec<u8>> {
         let read = fs::read(&self.path);
@@ -90,14 +88,18 @@ pub(super) fn entries(folder: &Path, absent: &str, files: &mut Files) -> Result<
         Failure::new(Reason::WaitingForSource, format!("{}: {error}; {cure}", folder.display()))
     };
     let mut found: Vec<fs::DirEntry> = fs::read_dir(folder).and_then(Iterator::collect).map_err(trouble)?;
-    found.sort_by_key(fs::DirEntry::file_name);
+    found.sort_by_cached_key(fs::DirEntry::file_name);
     let mut entries = Vec::with_capacity(found.len());
     for entry in found {
         let path = entry.path();
+        // The listing says what a name stands for without another call; it doesn't look behind links.
+        let is_folder = entry
+            .file_type()
+            .map_or_else(|_| path.is_dir(), |kind| kind.is_dir() || (kind.is_symlink() && path.is_dir()));
         let origin = path.display().to_string();
         match entry.file_name().into_string() {
             Ok(name) if name.starts_with('.') => {}
-            Ok(name) => entries.push(Entry { name, path, origin }),
+            Ok(name) => entries.push(Entry { name, path, origin, is_folder }),
             Err(_) => files.refuse(format!("{origin}: its name isn't UTF-8; rename it")),
         }
     }

@@ -43,8 +43,8 @@ fn collect(folder: &Path, environment: Option<&str>, files: &mut Files) -> Resul
     let absent = "dunlin seed create NAME makes it, or name it with seeds in dunlin.yaml";
     for entry in dir::entries(folder, absent, files)? {
         match environment {
-            None if entry.is_folder() => collect(&entry.path, Some(&entry.name), files)?,
-            Some(_) if entry.is_folder() => files.refuse(format!(
+            None if entry.is_folder => collect(&entry.path, Some(&entry.name), files)?,
+            Some(_) if entry.is_folder => files.refuse(format!(
                 "{}: a folder in an environment's folder, which is not looked into; keep it elsewhere",
                 entry.origin
             )),

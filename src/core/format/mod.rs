@@ -186,51 +186,57 @@ fn resolve(drafts: Vec<Draft>, named: &[Named], problems: &mut Problems) -> Vec<
             draft.replaces.iter().map(|reference| (reference.version.clone(), draft.migration.version.clone()))
         })
         .collect();
-    let mut resolved = Vec::with_capacity(drafts.len());
-    for Draft { mut migration, depends, replaces } in drafts {
-        let place = |reference: &Reference| (reference.location.line, reference.location.column);
-        for reference in &depends {
-            let (line, column) = place(reference);
-            let found = known.get(&reference.version);
-            if let Some(found) = found {
-                if let Some(message) = misnamed(reference, found) {
-                    problems.at(&migration.file, line, column, &message);
-                }
-                migration.depends.push(found.version.clone());
-            } else if let Some(version) = replacing.get(&reference.version) {
-                migration.depends.push(version.clone());
-            } else {
-                let close = if problems.is_full() { String::new() } else { close(reference, &migration.file, named) };
-                let message = format!(
-                    "depends on {}, which isn't in the source{close}: add its file, or remove it from `-- depends:`",
-                    reference.text
-                );
+    drafts.into_iter().map(|draft| resolve_draft(draft, named, &known, &replacing, problems)).collect()
+}
+
+fn resolve_draft(
+    draft: Draft,
+    named: &[Named],
+    known: &HashMap<&Version, &Named>,
+    replacing: &HashMap<Version, Version>,
+    problems: &mut Problems,
+) -> (Migration, Vec<Reference>) {
+    let Draft { mut migration, depends, replaces } = draft;
+    let place = |reference: &Reference| (reference.location.line, reference.location.column);
+    for reference in &depends {
+        let (line, column) = place(reference);
+        if let Some(found) = known.get(&reference.version) {
+            if let Some(message) = misnamed(reference, found) {
                 problems.at(&migration.file, line, column, &message);
             }
+            migration.depends.push(found.version.clone());
+        } else if let Some(version) = replacing.get(&reference.version) {
+            migration.depends.push(version.clone());
+        } else {
+            let close = if problems.is_full() { String::new() } else { close(reference, &migration.file, named) };
+            let message = format!(
+                "depends on {}, which isn't in the source{close}: add its file, or remove it from `-- depends:`",
+                reference.text
+            );
+            problems.at(&migration.file, line, column, &message);
         }
-        for reference in &replaces {
-            let (line, column) = place(reference);
-            if reference.version == migration.version {
-                problems.at(
-                    &migration.file,
-                    line,
-                    column,
-                    "a migration can't replace itself: remove it from `-- replaces:`",
-                );
-            }
-            let found = known.get(&reference.version);
-            if let Some(message) = found.and_then(|found| misnamed(reference, found)) {
-                problems.at(&migration.file, line, column, &message);
-            }
-            migration.replaces.push(found.map_or_else(|| reference.version.clone(), |found| found.version.clone()));
-        }
-        for list in [&mut migration.depends, &mut migration.replaces] {
-            list.sort();
-            list.dedup();
-        }
-        resolved.push((migration, depends));
     }
-    resolved
+    for reference in &replaces {
+        let (line, column) = place(reference);
+        if reference.version == migration.version {
+            problems.at(
+                &migration.file,
+                line,
+                column,
+                "a migration can't replace itself: remove it from `-- replaces:`",
+            );
+        }
+        let found = known.get(&reference.version);
+        if let Some(message) = found.and_then(|found| misnamed(reference, found)) {
+            problems.at(&migration.file, line, column, &message);
+        }
+        migration.replaces.push(found.map_or_else(|| reference.version.clone(), |found| found.version.clone()));
+    }
+    for list in [&mut migration.depends, &mut migration.replaces] {
+        list.sort();
+        list.dedup();
+    }
+    (migration, depends)
 }
 
 /// A reference with a name must name the file.
@@ -261,7 +267,7 @@ fn close(reference: &Reference, from: &str, named: &[Named]) -> String {
 
 /// Dependencies first, then by version.
 fn order(mut migrations: Vec<(Migration, Vec<Reference>)>, problems: &mut Problems) -> Vec<Migration> {
-    migrations.sort_by(|(one, _), (other, _)| one.version.cmp(&other.version));
+    migrations.sort_unstable_by(|(one, _), (other, _)| one.version.cmp(&other.version));
     let places: HashMap<&Version, usize> =
         migrations.iter().enumerate().map(|(place, (migration, _))| (&migration.version, place)).collect();
     let depends: Vec<Vec<usize>> = migrations
@@ -270,9 +276,15 @@ fn order(mut migrations: Vec<(Migration, Vec<Reference>)>, problems: &mut Proble
         .collect();
     match graph::order(&depends) {
         Ok(order) => {
-            let mut slots: Vec<Option<Migration>> =
-                migrations.into_iter().map(|(migration, _)| Some(migration)).collect();
-            order.into_iter().filter_map(|place| slots[place].take()).collect()
+            let mut ranks = vec![0; order.len()];
+            for (rank, &place) in order.iter().enumerate() {
+                ranks[place] = rank;
+            }
+            // Where they are, rather than from one list into another: a migration isn't small.
+            let rank = |(place, (migration, _))| (ranks[place], migration);
+            let mut ranked: Vec<(usize, Migration)> = migrations.into_iter().enumerate().map(rank).collect();
+            ranked.sort_unstable_by_key(|(rank, _)| *rank);
+            ranked.into_iter().map(|(_, migration)| migration).collect()
         }
         Err(cycles) => {
             for cycle in cycles {

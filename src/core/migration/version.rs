@@ -11,8 +11,8 @@ use std::fmt;
 /// messages.
 #[derive(Clone)]
 pub struct Version {
-    text: String,
-    key: VersionKey,
+    /// Of one of the forms: the key is read from it whenever it is wanted, since many versions are kept and few compared.
+    text: Box<str>,
 }
 
 /// The kind of a version; a set holds one kind (date forms and 8-digit numbers are one kind).
@@ -26,25 +26,26 @@ pub enum VersionKind {
     Number,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum VersionKey {
+/// What a version is compared by.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Key<'a> {
     /// A number, or a date with what stands behind it.
-    Digits(Digits, Option<Suffix>),
+    Digits(Digits<'a>, Option<Suffix<'a>>),
     /// Upper case.
-    Ulid(String),
+    Ulid([u8; ULID_LENGTH]),
 }
 
 /// A number of any size: without leading zeros, the longer one is the greater one.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Digits {
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Digits<'a> {
     significant: usize,
-    digits: String,
+    digits: &'a str,
 }
 
 /// `_02` or `_120000`: a running number and a time of day of the same value are two versions.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Suffix {
-    value: Digits,
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Suffix<'a> {
+    value: Digits<'a>,
     width: usize,
 }
 
@@ -84,28 +85,29 @@ impl Version {
     fn split_prefix(text: &str) -> Option<(Self, &str)> {
         let bytes = text.as_bytes();
         let ends = |at: usize| matches!(bytes.get(at), None | Some(b'_'));
-        if bytes.len() >= ULID_LENGTH
-            && bytes[..ULID_LENGTH].iter().all(|&byte| is_crockford(byte))
-            && ends(ULID_LENGTH)
-        {
-            let (text, rest) = text.split_at(ULID_LENGTH);
-            return Some((Self { text: text.into(), key: VersionKey::Ulid(text.to_ascii_uppercase()) }, rest));
-        }
         let digits = digits_from(bytes, 0);
-        if digits == 0 || !ends(digits) {
+        let behind = if digits == 8 && bytes.get(8) == Some(&b'_') { digits_from(bytes, 9) } else { 0 };
+        let length = if is_ulid(bytes) && ends(ULID_LENGTH) {
+            ULID_LENGTH
+        } else if matches!(behind, 6 | 2) && ends(9 + behind) {
+            9 + behind
+        } else if digits > 0 && ends(digits) {
+            digits
+        } else {
             return None;
-        }
-        if digits == 8 && bytes.get(8) == Some(&b'_') {
-            let width = digits_from(bytes, 9);
-            if matches!(width, 6 | 2) && ends(9 + width) {
-                let (text, rest) = text.split_at(9 + width);
-                let suffix = Suffix { value: Digits::new(&text[9..]), width };
-                let key = VersionKey::Digits(Digits::new(&text[..8]), Some(suffix));
-                return Some((Self { text: text.into(), key }, rest));
+        };
+        let (text, rest) = text.split_at(length);
+        Some((Self { text: text.into() }, rest))
+    }
+
+    fn key(&self) -> Key<'_> {
+        match (self.text.as_bytes().first_chunk(), self.text.split_once('_')) {
+            (Some(ulid), _) if is_ulid(ulid) => Key::Ulid(ulid.map(|byte| byte.to_ascii_uppercase())),
+            (_, Some((day, suffix))) => {
+                Key::Digits(Digits::new(day), Some(Suffix { value: Digits::new(suffix), width: suffix.len() }))
             }
+            (_, None) => Key::Digits(Digits::new(&self.text), None),
         }
-        let (text, rest) = text.split_at(digits);
-        Some((Self { text: text.into(), key: VersionKey::Digits(Digits::new(text), None) }, rest))
     }
 
     /// The version as the file or the history spells it.
@@ -117,10 +119,10 @@ impl Version {
     /// Which kind it is.
     #[must_use]
     pub fn kind(&self) -> VersionKind {
-        match &self.key {
-            VersionKey::Ulid(_) => VersionKind::Ulid,
-            VersionKey::Digits(_, Some(_)) => VersionKind::Date,
-            VersionKey::Digits(_, None) => VersionKind::Number,
+        match self.key() {
+            Key::Ulid(_) => VersionKind::Ulid,
+            Key::Digits(_, Some(_)) => VersionKind::Date,
+            Key::Digits(_, None) => VersionKind::Number,
         }
     }
 
@@ -157,15 +159,20 @@ pub fn split_file_name(file: &str) -> Result<(Version, &str), String> {
     Ok((version, name))
 }
 
-impl Digits {
-    fn new(text: &str) -> Self {
+impl<'a> Digits<'a> {
+    fn new(text: &'a str) -> Self {
         let digits = text.trim_start_matches('0');
-        Self { significant: digits.len(), digits: digits.into() }
+        Self { significant: digits.len(), digits }
     }
 }
 
 fn digits_from(bytes: &[u8], from: usize) -> usize {
     bytes.get(from..).map_or(0, |rest| rest.iter().take_while(|byte| byte.is_ascii_digit()).count())
+}
+
+/// Whether the text begins with the 26 characters of a ULID.
+fn is_ulid(bytes: &[u8]) -> bool {
+    bytes.get(..ULID_LENGTH).is_some_and(|first| first.iter().all(|&byte| is_crockford(byte)))
 }
 
 /// The alphabet of Crockford's base 32: digits and letters without I, L, O and U.
@@ -175,7 +182,7 @@ fn is_crockford(byte: u8) -> bool {
 
 impl PartialEq for Version {
     fn eq(&self, other: &Self) -> bool {
-        self.key == other.key
+        self.key() == other.key()
     }
 }
 impl Eq for Version {}
@@ -186,12 +193,12 @@ impl PartialOrd for Version {
 }
 impl Ord for Version {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key.cmp(&other.key)
+        self.key().cmp(&other.key())
     }
 }
 impl std::hash::Hash for Version {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.key.hash(state);
+        self.key().hash(state);
     }
 }
 impl fmt::Display for Version {

@@ -65,6 +65,8 @@ pub fn split(text: &str) -> Result<Script, Vec<Problem>> {
         places.push((at, message));
     }
     if places.is_empty() {
+        // Most sections hold one or two statements, and room for four is made with the first.
+        script.statements.shrink_to_fit();
         return Ok(script);
     }
     places.sort_by_key(|(at, _)| *at);
