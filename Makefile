@@ -39,7 +39,7 @@ requirements: ## check that this machine has what a build needs
 requirements-of-tests:
 	@.ci/requirements tests
 
-cluster: $(CLUSTER_BIN)/cluster ## build what tests and demo run against: etcd, kube-apiserver, kubectl
+cluster: $(CLUSTER_BIN)/cluster $(CLUSTER_BIN)/gitops ## build what tests and demo run against: etcd, kube-apiserver, kubectl
 
 $(CLUSTER_BIN)/cluster: $(CLUSTER_SOURCES) | requirements
 	@echo "==> building etcd, kube-apiserver and kubectl: 4 to 8 minutes on two cores the first time, seconds after"
@@ -47,6 +47,10 @@ $(CLUSTER_BIN)/cluster: $(CLUSTER_SOURCES) | requirements
 	@cd tests/cluster && $(GO) build -v -ldflags '-s -w $(STAMP)' -o $(abspath $(@D))/cluster.new . 2>&1 | ../../.ci/progress
 	@for name in etcd kube-apiserver kubectl; do ln -sf cluster $(@D)/$$name; done
 	@mv $(@D)/cluster.new $@
+
+$(CLUSTER_BIN)/gitops: $(shell find tests/gitops -name '*.go' ! -name '*_test.go') tests/gitops/go.mod tests/gitops/go.sum | requirements
+	@mkdir -p $(@D)
+	@cd tests/gitops && $(GO) build -ldflags '-s -w' -o $(abspath $@) .
 
 build: | requirements ## build dunlin, for debugging
 	@echo "==> building dunlin: 2 to 6 minutes on two cores the first time, seconds after"
@@ -59,6 +63,8 @@ generate: build ## write the generated files anew: crds/ from the types, docs/ f
 	@$(DUNLIN) docs > $(TARGET)/generated/cli.md
 	@mv $(TARGET)/generated/cli.md docs/cli.md
 	@PARITY=write cargo test --quiet --locked $(FAILPOINTS) --test architecture parity >/dev/null
+	@.ci/argocd-cm > $(TARGET)/generated/argocd-cm.yaml
+	@mv $(TARGET)/generated/argocd-cm.yaml gitops/argocd/argocd-cm.yaml
 	@.ci/licenses > $(TARGET)/generated/third-party.txt
 	@mv $(TARGET)/generated/third-party.txt THIRD-PARTY.txt
 	@echo "==> wrote $(CRD), docs/cli.md, docs/parity.md and THIRD-PARTY.txt"
@@ -66,11 +72,12 @@ generate: build ## write the generated files anew: crds/ from the types, docs/ f
 lint: build cluster ## check format, lints, and that the generated files are up to date
 	@echo "==> format"
 	@cargo fmt --check
-	@unformatted=$$(gofmt -l tests/cluster); if [ -n "$$unformatted" ]; then echo "run gofmt -w on: $$unformatted" >&2; exit 1; fi
+	@unformatted=$$(gofmt -l tests/cluster tests/gitops); if [ -n "$$unformatted" ]; then echo "run gofmt -w on: $$unformatted" >&2; exit 1; fi
 	@echo "==> lints: 1 to 3 minutes the first time"
 	@cargo clippy --locked $(FAILPOINTS) --all-targets -- -D warnings
 	@cargo clippy --locked -- -D warnings
 	@$(GO) vet -C tests/cluster ./...
+	@$(GO) vet -C tests/gitops ./...
 	@echo "==> generated files"
 	@mkdir -p $(TARGET)/generated
 	@$(DUNLIN) crd > $(TARGET)/generated/crd.yaml
@@ -91,6 +98,7 @@ test: requirements-of-tests cluster build lint ## run every test, and lint: on P
 	@VERSIONS=$(NEWEST) .ci/matrix
 	@echo "==> tests of the cluster that those run against: some 20 s"
 	@$(GO) test -C tests/cluster -count=1 ./internal/...
+	@$(GO) test -C tests/gitops -count=1 ./...
 	@$(MAKE) --no-print-directory deny
 	@echo "==> all tests passed"
 

@@ -16,6 +16,7 @@ mod disk;
 mod failover;
 mod full;
 mod git;
+mod gitops;
 mod going;
 mod hooks;
 mod install;

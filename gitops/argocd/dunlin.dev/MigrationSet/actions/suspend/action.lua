@@ -1,0 +1,3 @@
+-- Lets no further migration start; a statement under way ends.
+obj.spec.suspend = true
+return obj
