@@ -11,6 +11,7 @@ import (
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	"dunlin.dev/gitops/internal/argocd"
 )
@@ -39,8 +40,13 @@ func main() {
 func verdicts(folder string, in io.Reader, out io.Writer) error {
 	objects, answers := json.NewDecoder(in), json.NewEncoder(out)
 	for objects.More() {
+		var text json.RawMessage
+		if err := objects.Decode(&text); err != nil {
+			return fmt.Errorf("an object on standard input: %w", err)
+		}
+		// Whole numbers as integers, as clients of the API have them.
 		var object map[string]any
-		if err := objects.Decode(&object); err != nil {
+		if err := utiljson.Unmarshal(text, &object); err != nil {
 			return fmt.Errorf("an object on standard input: %w", err)
 		}
 		found, err := status.Compute(&unstructured.Unstructured{Object: object})

@@ -32,15 +32,15 @@ fn verdicts(sets: &[MigrationSet]) -> Vec<Value> {
         .current_dir(repository("."))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("make cluster has built it");
     let mut input = child.stdin.take().expect("it is piped");
-    let objects: String =
-        sets.iter().map(|set| serde_json::to_string(set).expect("it is JSON") + "\n").collect();
+    let objects: String = sets.iter().map(|set| serde_json::to_string(set).expect("it is JSON") + "\n").collect();
     let writing = std::thread::spawn(move || input.write_all(objects.as_bytes()));
     let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     writing.join().expect("it doesn't panic").expect("it reads all of it");
-    assert!(output.status.success());
     let answers = serde_json::Deserializer::from_slice(&output.stdout).into_iter();
     answers.collect::<Result<_, _>>().expect("each is JSON")
 }
@@ -51,7 +51,7 @@ fn expected(set: &MigrationSet) -> (&'static str, &'static str) {
     let reason = ready(set).map(|(_, reason, _)| reason);
     let is_of_now = observed.is_some_and(|observed| Some(observed) == set.metadata.generation.map(Into::into));
     match reason.as_deref().filter(|_| is_of_now) {
-        _ if set.spec.suspend == Some(true) => ("InProgress", "Suspended"),
+        _ if set.spec.suspend => ("InProgress", "Suspended"),
         None => ("InProgress", "Progressing"),
         Some("UpToDate") => ("Current", "Healthy"),
         Some("MigrationFailed") => ("Failed", "Degraded"),
@@ -108,7 +108,8 @@ async fn kstatus_and_argo_cd_say_of_each_status_what_the_document_says() {
 #[test]
 fn the_kustomize_component_names_generated_config_maps() {
     let folder = tempfile::tempdir().expect("a folder");
-    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("the folder takes a file");
+    let write =
+        |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("the folder takes a file");
     for block in blocks(DOCUMENT).iter().filter(|block| block.word.ends_with(".yaml")) {
         write(&block.word, &block.text);
     }

@@ -141,6 +141,8 @@ func value(state *lua.LState, from any) lua.LValue {
 		return lua.LBool(from)
 	case float64:
 		return lua.LNumber(from)
+	case int64:
+		return lua.LNumber(from)
 	case string:
 		return lua.LString(from)
 	case []any:
