@@ -28,7 +28,7 @@ const IMPORTS: [(&str, &[&str]); 10] = [
 /// controller.
 const EXCEPTIONS: [(&str, &[&str]); 2] = [
     ("src/cli/operator.rs", &["crate::controller", "crate::controller::Options", "crate::controller::run"]),
-    ("src/cli/mod.rs", &["crate::controller::Error"]),
+    ("src/cli/mod.rs", &["crate::controller::Error", "crate::controller::Error::LeaseLost"]),
 ];
 
 /// Paths that a module must not write, whatever it imports: input, output, clocks and async in the core; Kubernetes and

@@ -6,7 +6,7 @@ use kube::{
 };
 use tokio::sync::{mpsc, watch};
 
-use super::{apart::LeftBehind, events::Events, looks::Looks, registry::Registry};
+use super::{apart::LeftBehind, events::Events, lease::Leadership, looks::Looks, registry::Registry};
 use crate::{
     api::v1alpha1::MigrationSet,
     core::{
@@ -32,6 +32,8 @@ pub(super) struct Context {
     pub leaving: mpsc::Sender<LeftBehind>,
     /// Whether the operator itself is to stop.
     pub stop: watch::Receiver<Stop>,
+    /// Whether this process is the one that works.
+    pub leadership: Leadership,
 }
 
 impl Context {
@@ -40,8 +42,13 @@ impl Context {
         self.store.get(&reference(name))
     }
 
+    /// Whether work may begin: the operator isn't to stop, and no other one works.
+    pub fn may_work(&self) -> bool {
+        !self.is_stopping() && self.leadership.may_work()
+    }
+
     /// Whether the operator itself is to stop.
-    pub fn is_stopping(&self) -> bool {
+    fn is_stopping(&self) -> bool {
         *self.stop.borrow() != Stop::No
     }
 

@@ -80,8 +80,15 @@ pub(super) fn requests(
             .boxed()
     }));
     let woken = stream::poll_fn(move |task| woken.poll_recv(task).map(|name| name.map(|name| vec![name])));
-    let names = stream::select(stream::select(of_sets, maps), woken).flat_map(stream::iter);
+    let elected = stream::once(elected(Arc::clone(context)));
+    let names = stream::select(stream::select(of_sets, maps), stream::select(woken, elected)).flat_map(stream::iter);
     names.map(|name| Ok(ReconcileRequest::from(reference(&name)))).boxed()
+}
+
+/// Every set that there is, once this process has come to lead: what was asked for before was left to another.
+async fn elected(context: Arc<Context>) -> Vec<Owner> {
+    context.leadership.begins().await;
+    context.store.state().iter().map(|set| name_of(&**set)).collect()
 }
 
 /// kube's growing, jittered pauses, with a cap of our own.

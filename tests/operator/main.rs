@@ -20,6 +20,7 @@ mod going;
 mod hooks;
 mod install;
 mod kubectl;
+mod lease;
 mod liar;
 mod line;
 mod outage;

@@ -42,14 +42,19 @@ impl OperatorProcess {
     }
 
     /// Asks it to end, and waits until it has.
-    pub async fn end(mut self) {
+    pub async fn end(self) {
         self.signal("TERM");
+        let (code, log) = self.ended().await;
+        assert_eq!(code, Some(0), "{log}");
+    }
+
+    /// Waits until it has ended: its exit code, unless a signal ended it, and its log.
+    pub async fn ended(mut self) -> (Option<i32>, String) {
         let ended = tokio::task::spawn_blocking(move || {
             let status = self.child.wait();
-            (status, self.log())
+            (status.expect("it ended").code(), self.log())
         });
-        let (status, log) = ended.await.expect("no panic");
-        assert!(status.expect("it ended").success(), "{log}");
+        ended.await.expect("no panic")
     }
 
     /// What it has said so far.
