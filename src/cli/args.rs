@@ -13,6 +13,7 @@ use super::local::{
 };
 use super::output::OutputFormat;
 use crate::api::v1alpha1::parse_duration;
+use crate::serve::Address;
 use crate::telemetry::LogFormat;
 
 /// The name that the program was called by.
@@ -175,9 +176,10 @@ pub struct OperatorArgs {
     #[arg(long, value_name = "ADDRESS")]
     pub metrics_addr: Option<String>,
 
-    /// Where to answer health checks, such as 0.0.0.0:8081. Not supported yet.
+    /// Where to answer probes, at /healthz and /readyz: an address such as 0.0.0.0:8081, or :8081 for every address of
+    /// the host. Port 0 is one that is free, which the log names.
     #[arg(long, value_name = "ADDRESS")]
-    pub health_addr: Option<String>,
+    pub health_addr: Option<Address>,
 }
 
 /// Settings of `version`.

@@ -74,6 +74,7 @@ impl CliError {
     fn exit(&self) -> Exit {
         match self {
             Self::NotSupportedYet { .. } | Self::WithoutElection { .. } | Self::Telemetry(_) => Exit::Usage,
+            Self::Operator(crate::controller::Error::Listen { .. }) => Exit::Input,
             // Somebody else is at work, or may be.
             Self::Operator(crate::controller::Error::LeaseLost { .. }) => Exit::Busy,
             Self::Local(error) => error.exit(),

@@ -34,12 +34,9 @@ fn options(args: OperatorArgs) -> Result<controller::Options, CliError> {
     if metrics_addr.is_some() {
         return Err(CliError::NotSupportedYet { flag: "--metrics-addr", instead: "leave it out" });
     }
-    if health_addr.is_some() {
-        return Err(CliError::NotSupportedYet { flag: "--health-addr", instead: "leave it out" });
-    }
     namespaces.sort_unstable();
     namespaces.dedup();
-    Ok(controller::Options { namespaces, grace_period, lease })
+    Ok(controller::Options { namespaces, grace_period, lease, health: health_addr })
 }
 
 #[cfg(test)]
@@ -60,10 +57,7 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_yet_is_refused_by_name() {
-        let table = [
-            (OperatorArgs { metrics_addr: Some("127.0.0.1:0".into()), ..args() }, "--metrics-addr"),
-            (OperatorArgs { health_addr: Some("127.0.0.1:0".into()), ..args() }, "--health-addr"),
-        ];
+        let table = [(OperatorArgs { metrics_addr: Some("127.0.0.1:0".into()), ..args() }, "--metrics-addr")];
         for (args, flag) in table {
             let error = options(args).expect_err(flag).to_string();
             assert!(error.starts_with(flag) && error.contains("not supported yet"), "{error}");

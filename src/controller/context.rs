@@ -1,12 +1,14 @@
 //! What every reconcile shares.
 
+use std::sync::Arc;
+
 use kube::{
     Client,
     runtime::reflector::{ObjectRef, Store},
 };
 use tokio::sync::{mpsc, watch};
 
-use super::{apart::LeftBehind, events::Events, lease::Leadership, looks::Looks, registry::Registry};
+use super::{apart::LeftBehind, events::Events, health::Health, lease::Leadership, looks::Looks, registry::Registry};
 use crate::{
     api::v1alpha1::MigrationSet,
     core::{
@@ -34,11 +36,13 @@ pub(super) struct Context {
     pub stop: watch::Receiver<Stop>,
     /// Whether this process is the one that works.
     pub leadership: Leadership,
+    /// What the probes are told.
+    pub health: Arc<Health>,
 }
 
 impl Context {
     /// The MigrationSet of that name, as the watch shows it.
-    pub fn set(&self, name: &Owner) -> Option<std::sync::Arc<MigrationSet>> {
+    pub fn set(&self, name: &Owner) -> Option<Arc<MigrationSet>> {
         self.store.get(&reference(name))
     }
 

@@ -3,7 +3,7 @@
 //! Every write replaces the lease in the version that was seen, so that of two who take it one is refused. It saves work and
 //! noise, and is no fence: that is the claim in the database, which every commit proves.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -20,7 +20,11 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{context::now, status::MANAGER};
+use super::{
+    context::now,
+    health::{Beats, Loop},
+    status::MANAGER,
+};
 use crate::core::election::{LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD, Record, Turn, turn};
 
 /// The name of the lease, unless another is given.
@@ -78,6 +82,14 @@ impl Leadership {
         }
     }
 
+    /// How this process stands to the lease; None where there is none.
+    pub fn standing(&self) -> Option<Standing> {
+        match self {
+            Self::Alone => None,
+            Self::Elected(standing) => Some(standing.borrow().clone()),
+        }
+    }
+
     /// Returns when this process has come to lead; never when it does so from the start.
     pub async fn begins(&self) {
         self.until(|standing| matches!(standing, Standing::Leading { .. }).then_some(())).await;
@@ -111,7 +123,7 @@ pub(super) struct Election {
 
 impl Election {
     /// Stands as a candidate.
-    pub fn start(client: Client, options: LeaseOptions) -> Self {
+    pub fn start(client: Client, options: LeaseOptions, beats: Arc<Beats>) -> Self {
         let LeaseOptions { name, namespace } = options;
         let namespace = namespace.or_else(pod_namespace).unwrap_or_else(|| client.default_namespace().to_owned());
         let lease = format!("{namespace}/{name}");
@@ -127,6 +139,7 @@ impl Election {
             seen: None,
             standing: sender,
             complaint: None,
+            beats,
         };
         Self { standing, lease, end, task: tokio::spawn(candidate.run(ended)) }
     }
@@ -157,22 +170,26 @@ struct Candidate {
     standing: watch::Sender<Standing>,
     /// What was last complained of, so that it is said once.
     complaint: Option<String>,
+    beats: Arc<Beats>,
 }
 
 impl Candidate {
     async fn run(mut self, mut end: oneshot::Receiver<()>) {
         loop {
+            self.beats.beat(Loop::Lease);
             tokio::select! {
                 biased;
                 _ = &mut end => break,
                 () = self.one_round() => {}
             }
             if self.has_lost() {
+                self.beats.end(Loop::Lease);
                 // Whoever works hears it, and ends what is under way before this is told to end.
                 let _ = (&mut end).await;
                 break;
             }
         }
+        self.beats.end(Loop::Lease);
         self.release().await;
     }
 

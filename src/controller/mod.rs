@@ -8,6 +8,7 @@ mod context;
 mod dereference;
 mod due;
 mod events;
+mod health;
 mod hooks;
 mod index;
 mod lease;
@@ -33,10 +34,15 @@ use kube::{
         reflector,
     },
 };
-use tokio::sync::mpsc;
+use tokio::{net::TcpListener, sync::mpsc};
 
-use crate::{api::v1alpha1::MigrationSet, execute::Stop};
+use crate::{
+    api::v1alpha1::MigrationSet,
+    execute::Stop,
+    serve::{self, Address, Server},
+};
 use context::Context;
+use health::{Beats, Health};
 use lease::{Election, Leadership};
 pub use lease::{LEASE_NAME, LeaseOptions};
 use registry::{Registry, name_of};
@@ -58,6 +64,8 @@ pub struct Options {
     pub grace_period: Duration,
     /// The lease to hold while working; None for an operator that is the only one.
     pub lease: Option<LeaseOptions>,
+    /// Where to answer probes; None for nowhere.
+    pub health: Option<Address>,
 }
 
 /// Why the operator couldn't start or go on.
@@ -69,6 +77,17 @@ pub enum Error {
     /// The process can't hear when it is to stop.
     #[error("can't listen for signals")]
     Signals(#[source] std::io::Error),
+    /// Nobody could be answered at an address.
+    #[error("can't listen on {address} ({flag}): choose another, or port 0 for one that is free")]
+    Listen {
+        /// The flag that asks for it.
+        flag: &'static str,
+        /// The address, as it was written.
+        address: String,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
     /// Another works now, or may.
     #[error(
         "the lease {lease} is lost: {why}; what was under way has been left to whoever holds it, so start this one anew"
@@ -83,7 +102,7 @@ pub enum Error {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { namespaces: Vec::new(), grace_period: GRACE_PERIOD, lease: None }
+        Self { namespaces: Vec::new(), grace_period: GRACE_PERIOD, lease: None, health: None }
     }
 }
 
@@ -117,18 +136,23 @@ pub async fn run(options: Options) -> Result<(), Error> {
 /// end. Only then is the lease given back.
 ///
 /// # Errors
-/// [`Error::LeaseLost`].
+/// [`Error::Listen`], before anything is begun, and [`Error::LeaseLost`].
 pub async fn run_until(
     client: Client,
     options: Options,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    let Options { namespaces, grace_period, lease } = options;
+    let Options { namespaces, grace_period, lease, health: health_address } = options;
+    let for_probes = listen("--health-addr", health_address).await?;
     tracing::info!(?namespaces, "watching");
-    let election = lease.map(|lease| Election::start(client.clone(), lease));
+    let beats = Arc::<Beats>::default();
+    let election = lease.map(|lease| Election::start(client.clone(), lease, Arc::clone(&beats)));
     let leadership = election.as_ref().map_or(Leadership::Alone, Election::leadership);
     let (store, writer) = reflector::store::<MigrationSet>();
     let (stop, asked) = tokio::sync::watch::channel(Stop::No);
+    let health = Arc::new(Health::new(&namespaces, Arc::clone(&beats), leadership.clone(), asked.clone()));
+    let _probes = for_probes.map(|listener| answer_probes(listener, &health));
+    health::watch_the_executor(&beats);
     let (leaving, left) = mpsc::channel(apart::BACKLOG);
     let (wake, woken) = mpsc::channel(apart::BACKLOG);
     let (events, telling) = events::Events::start(client.clone());
@@ -141,6 +165,7 @@ pub async fn run_until(
         leaving,
         stop: asked,
         leadership,
+        health,
     });
     let reconciles = reconciles(&context, store, watch::requests(&context, &namespaces, writer, woken));
     let ended = {
@@ -168,6 +193,21 @@ pub async fn run_until(
     // What is still to be told may take as long as telling usually takes, and no longer.
     let _ = tokio::time::timeout(LEAVE_BEFORE, futures::future::join(telling, release)).await;
     ended.map_err(|why| Error::LeaseLost { lease, why })
+}
+
+/// Listens where a flag asks for it, and says where that is: port 0 is any.
+async fn listen(flag: &'static str, address: Option<Address>) -> Result<Option<TcpListener>, Error> {
+    let Some(address) = address else { return Ok(None) };
+    let refused = |source| Error::Listen { flag, address: address.to_string(), source };
+    let listener = serve::listen(&address).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    tracing::info!(flag, %address, "listening");
+    Ok(Some(listener))
+}
+
+fn answer_probes(listener: TcpListener, health: &Arc<Health>) -> Server {
+    let health = Arc::clone(health);
+    serve::serve(listener, move |path| health.page(path))
 }
 
 /// The queue: whoever is asked for is looked at, and again when it is time.

@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 
 use super::{
     context::{Context, reference},
+    health::Watched,
     registry::name_of,
 };
 use crate::{
@@ -145,6 +146,7 @@ impl Sets {
             }
             Event::InitDone => {
                 self.context.registry.listed(scope);
+                self.context.health.seen(Watched::MigrationSets, scope);
                 let gone: Vec<Arc<MigrationSet>> = self.context.store.state_filter(|set| {
                     let name = name_of(set);
                     within(scope, &name) && !self.listing.contains(&name)
@@ -198,6 +200,7 @@ impl ConfigMaps {
             }
             Event::InitDone => {
                 let listing = std::mem::take(&mut self.listing);
+                self.context.health.seen(Watched::ConfigMaps, self.scope.as_deref());
                 registry.config_maps_listed(self.scope.as_deref(), &listing)
             }
             Event::Apply(map) => registry.config_map(&name_of(&map), map.labels(), Some(&stamp(&map))),

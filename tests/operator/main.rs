@@ -26,6 +26,7 @@ mod line;
 mod outage;
 mod pack;
 mod pooler;
+mod probes;
 mod process;
 mod progress;
 mod readme;
