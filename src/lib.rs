@@ -13,6 +13,7 @@ pub mod core;
 pub mod database;
 pub mod execute;
 pub mod fail_points;
+pub mod serve;
 pub mod source;
 pub mod telemetry;
 pub mod yaml;

@@ -13,6 +13,7 @@ use super::local::{
 };
 use super::output::OutputFormat;
 use crate::api::v1alpha1::parse_duration;
+use crate::serve::Address;
 use crate::telemetry::LogFormat;
 
 /// The name that the program was called by.
@@ -151,7 +152,7 @@ pub struct OperatorArgs {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub grace_period: Duration,
 
-    /// Whether to wait for a lease before doing anything, so that of several replicas one works. Not supported yet.
+    /// Whether to hold a lease while working, so that of several replicas one works and another follows when it ends.
     #[arg(
         long,
         value_name = "true|false",
@@ -163,13 +164,22 @@ pub struct OperatorArgs {
     )]
     pub leader_elect: bool,
 
+    /// The name of the lease, with --leader-elect. Without it, dunlin-operator.
+    #[arg(long, value_name = "NAME", value_parser = parse_object_name)]
+    pub lease_name: Option<String>,
+
+    /// The namespace of the lease, with --leader-elect. Without it, the pod's own, or that of the kubeconfig's context.
+    #[arg(long, value_name = "NAMESPACE", value_parser = parse_object_name)]
+    pub lease_namespace: Option<String>,
+
     /// Where to serve metrics, such as 0.0.0.0:8080. Not supported yet.
     #[arg(long, value_name = "ADDRESS")]
     pub metrics_addr: Option<String>,
 
-    /// Where to answer health checks, such as 0.0.0.0:8081. Not supported yet.
+    /// Where to answer probes, at /healthz and /readyz: an address such as 0.0.0.0:8081, or :8081 for every address of
+    /// the host. Port 0 is one that is free, which the log names.
     #[arg(long, value_name = "ADDRESS")]
-    pub health_addr: Option<String>,
+    pub health_addr: Option<Address>,
 }
 
 /// Settings of `version`.
@@ -195,6 +205,18 @@ pub enum CompletedShell {
     Bash,
     Zsh,
     Fish,
+}
+
+/// A name as the API server takes it: of an object, or of a namespace, which it checks further.
+fn parse_object_name(text: &str) -> Result<String, String> {
+    let is_part = |part: &str| {
+        let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        !part.is_empty() && part.bytes().all(inside) && !part.starts_with('-') && !part.ends_with('-')
+    };
+    if text.len() <= 253 && text.split('.').all(is_part) {
+        return Ok(text.to_owned());
+    }
+    Err("a name of Kubernetes has lower case letters, digits, - and . alone, and at most 253 of them".to_owned())
 }
 
 impl Program {

@@ -41,6 +41,12 @@ pub enum CliError {
         /// What to do instead.
         instead: &'static str,
     },
+    /// A flag about a lease, where there is none.
+    #[error("{flag} is of no use without --leader-elect: add that, or leave {flag} out")]
+    WithoutElection {
+        /// The flag.
+        flag: &'static str,
+    },
     /// The log couldn't be set up.
     #[error(transparent)]
     Telemetry(#[from] crate::telemetry::TelemetryError),
@@ -67,7 +73,10 @@ pub enum CliError {
 impl CliError {
     fn exit(&self) -> Exit {
         match self {
-            Self::NotSupportedYet { .. } | Self::Telemetry(_) => Exit::Usage,
+            Self::NotSupportedYet { .. } | Self::WithoutElection { .. } | Self::Telemetry(_) => Exit::Usage,
+            Self::Operator(crate::controller::Error::Listen { .. }) => Exit::Input,
+            // Somebody else is at work, or may be.
+            Self::Operator(crate::controller::Error::LeaseLost { .. }) => Exit::Busy,
             Self::Local(error) => error.exit(),
             Self::Cluster(error) => error.exit(),
             Self::Output(_) | Self::Encode(_) | Self::Runtime(_) | Self::Operator(_) => Exit::Error,

@@ -11,24 +11,32 @@ pub(super) fn run(args: OperatorArgs) -> Result<(), CliError> {
     Ok(runtime.block_on(controller::run(options))?)
 }
 
-/// A flag that nothing honours yet is refused: an operator that only seems to elect a leader is worse than none.
+/// A flag that nothing honours is refused: an operator that only seems to do something is worse than none.
 fn options(args: OperatorArgs) -> Result<controller::Options, CliError> {
-    let OperatorArgs { mut namespaces, grace_period, leader_elect, metrics_addr, health_addr } = args;
-    if leader_elect {
-        return Err(CliError::NotSupportedYet {
-            flag: "--leader-elect=true",
-            instead: "run one replica, with --leader-elect=false",
-        });
+    let OperatorArgs {
+        mut namespaces,
+        grace_period,
+        leader_elect,
+        lease_name,
+        lease_namespace,
+        metrics_addr,
+        health_addr,
+    } = args;
+    for (flag, is_given) in [("--lease-name", lease_name.is_some()), ("--lease-namespace", lease_namespace.is_some())] {
+        if is_given && !leader_elect {
+            return Err(CliError::WithoutElection { flag });
+        }
     }
+    let lease = leader_elect.then(|| controller::LeaseOptions {
+        name: lease_name.unwrap_or_else(|| controller::LEASE_NAME.to_owned()),
+        namespace: lease_namespace,
+    });
     if metrics_addr.is_some() {
         return Err(CliError::NotSupportedYet { flag: "--metrics-addr", instead: "leave it out" });
     }
-    if health_addr.is_some() {
-        return Err(CliError::NotSupportedYet { flag: "--health-addr", instead: "leave it out" });
-    }
     namespaces.sort_unstable();
     namespaces.dedup();
-    Ok(controller::Options { namespaces, grace_period })
+    Ok(controller::Options { namespaces, grace_period, lease, health: health_addr })
 }
 
 #[cfg(test)]
@@ -40,6 +48,8 @@ mod tests {
             namespaces: Vec::new(),
             grace_period: controller::GRACE_PERIOD,
             leader_elect: false,
+            lease_name: None,
+            lease_namespace: None,
             metrics_addr: None,
             health_addr: None,
         }
@@ -47,15 +57,24 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_yet_is_refused_by_name() {
-        let table = [
-            (OperatorArgs { leader_elect: true, ..args() }, "--leader-elect=true"),
-            (OperatorArgs { metrics_addr: Some("127.0.0.1:0".into()), ..args() }, "--metrics-addr"),
-            (OperatorArgs { health_addr: Some("127.0.0.1:0".into()), ..args() }, "--health-addr"),
-        ];
+        let table = [(OperatorArgs { metrics_addr: Some("127.0.0.1:0".into()), ..args() }, "--metrics-addr")];
         for (args, flag) in table {
             let error = options(args).expect_err(flag).to_string();
             assert!(error.starts_with(flag) && error.contains("not supported yet"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_lease_is_named_only_where_there_is_one() {
+        let named = OperatorArgs { lease_name: Some("till".into()), lease_namespace: Some("shop".into()), ..args() };
+        let error = options(named).expect_err("there is no lease").to_string();
+        assert!(error.contains("--lease-name") && error.contains("--leader-elect"), "{error}");
+        let lease = |name: Option<&str>| {
+            let args = OperatorArgs { leader_elect: true, lease_name: name.map(str::to_owned), ..args() };
+            options(args).expect("all of it is supported").lease.map(|lease| lease.name)
+        };
+        assert_eq!(lease(None).as_deref(), Some("dunlin-operator"));
+        assert_eq!(lease(Some("till")).as_deref(), Some("till"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
     context::Context,
+    health::{BEAT, Loop},
     reconcile,
     registry::{Happened, Seen, name_of},
     status::StatusError,
@@ -74,8 +75,10 @@ pub(super) async fn drive(
     let mut reconciles = std::pin::pin!(reconciles);
     let mut behind = FuturesUnordered::new();
     let mut through = false;
+    let mut beat = tokio::time::interval(BEAT);
     while !(through && behind.is_empty() && leaving.is_empty()) {
         tokio::select! {
+            _ = beat.tick() => context.health.beat(Loop::Queue),
             () = &mut reconciles, if !through => through = true,
             Some(LeftBehind { name, mut task }) = leaving.recv() => behind.push(async move {
                 // What became of it is in the database; its object has no status any more.
@@ -90,5 +93,74 @@ pub(super) async fn drive(
                 let _ = wake.try_send(name);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc as blocking, time::Duration};
+
+    use kube::{Client, Config, runtime::reflector};
+    use tokio::{sync::watch, time::Instant};
+
+    use super::*;
+    use crate::{
+        controller::{events::Events, health::Health, lease::Leadership, looks::Looks, registry::Registry},
+        execute::Stop,
+    };
+
+    /// A context that nobody asks anything of.
+    fn context() -> Context {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let nowhere = Config::new("http://127.0.0.1:1".parse().expect("it is an address"));
+        let client = Client::try_from(nowhere).expect("it makes a client");
+        let stop = watch::channel(Stop::No).1;
+        let health = Health::new(&[], Arc::default(), Leadership::Alone, stop.clone());
+        Context {
+            events: Events::start(client.clone()).0,
+            client,
+            store: reflector::store().0,
+            registry: Registry::default(),
+            looks: Looks::default(),
+            leaving: mpsc::channel(1).0,
+            stop,
+            leadership: Leadership::Alone,
+            health: Arc::new(health),
+        }
+    }
+
+    async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !holds() {
+            assert!(Instant::now() < deadline, "{what}");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_queue_that_blocks_gives_no_sign_of_life_until_it_goes_on() {
+        let context = Arc::new(context());
+        let ((block, blocked), (go_on, gone_on)) = (mpsc::channel::<()>(1), blocking::channel::<()>());
+        let reconciles = {
+            let mut blocked = blocked;
+            async move {
+                blocked.recv().await;
+                gone_on.recv().expect("it is told to go on");
+                std::future::pending::<()>().await;
+            }
+        };
+        let queue = Arc::clone(&context);
+        let (_leaving, left) = mpsc::channel(1);
+        let (wake, _woken) = mpsc::channel(1);
+        let driving = tokio::spawn(async move { drive(reconciles, &queue, left, wake).await });
+        let beat = || context.health.last_beat(Loop::Queue);
+        until("it begins", || beat().is_some()).await;
+        let first = beat();
+        until("it goes on", || beat() != first).await;
+        block.send(()).await.expect("it listens");
+        until("it is silent", || beat().is_some_and(|beat| beat.elapsed() > BEAT * 3)).await;
+        go_on.send(()).expect("it listens");
+        until("it gives a sign again", || beat().is_some_and(|beat| beat.elapsed() < BEAT)).await;
+        driving.abort();
     }
 }

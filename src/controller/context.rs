@@ -1,12 +1,14 @@
 //! What every reconcile shares.
 
+use std::sync::Arc;
+
 use kube::{
     Client,
     runtime::reflector::{ObjectRef, Store},
 };
 use tokio::sync::{mpsc, watch};
 
-use super::{apart::LeftBehind, events::Events, looks::Looks, registry::Registry};
+use super::{apart::LeftBehind, events::Events, health::Health, lease::Leadership, looks::Looks, registry::Registry};
 use crate::{
     api::v1alpha1::MigrationSet,
     core::{
@@ -32,16 +34,25 @@ pub(super) struct Context {
     pub leaving: mpsc::Sender<LeftBehind>,
     /// Whether the operator itself is to stop.
     pub stop: watch::Receiver<Stop>,
+    /// Whether this process is the one that works.
+    pub leadership: Leadership,
+    /// What the probes are told.
+    pub health: Arc<Health>,
 }
 
 impl Context {
     /// The MigrationSet of that name, as the watch shows it.
-    pub fn set(&self, name: &Owner) -> Option<std::sync::Arc<MigrationSet>> {
+    pub fn set(&self, name: &Owner) -> Option<Arc<MigrationSet>> {
         self.store.get(&reference(name))
     }
 
+    /// Whether work may begin: the operator isn't to stop, and no other one works.
+    pub fn may_work(&self) -> bool {
+        !self.is_stopping() && self.leadership.may_work()
+    }
+
     /// Whether the operator itself is to stop.
-    pub fn is_stopping(&self) -> bool {
+    fn is_stopping(&self) -> bool {
         *self.stop.borrow() != Stop::No
     }
 

@@ -64,7 +64,7 @@ pub(super) struct Line<'a> {
     conflict_with: Option<Owner>,
 }
 
-/// How a look ended: with something to say, or early because the operator is to stop.
+/// How a look ended: with something to say, or early because the operator is to stop or another one works now.
 enum Ended {
     Decided(Box<Conclusion>),
     Stopping,
@@ -196,7 +196,7 @@ impl<'a> Line<'a> {
         }
         let observed = Observed::Compared { assessment: &look.assessment, ownership: &look.ownership };
         let decision = self.decide(observed, &at());
-        if self.context.is_stopping() {
+        if !self.context.may_work() {
             return Ok(Ended::Stopping);
         }
         let take_over_from = match &decision.act {

@@ -8,8 +8,10 @@ mod context;
 mod dereference;
 mod due;
 mod events;
+mod health;
 mod hooks;
 mod index;
+mod lease;
 mod line;
 mod looks;
 mod observe;
@@ -32,10 +34,17 @@ use kube::{
         reflector,
     },
 };
-use tokio::sync::mpsc;
+use tokio::{net::TcpListener, sync::mpsc};
 
-use crate::{api::v1alpha1::MigrationSet, execute::Stop};
+use crate::{
+    api::v1alpha1::MigrationSet,
+    execute::Stop,
+    serve::{self, Address, Server},
+};
 use context::Context;
+use health::{Beats, Health};
+use lease::{Election, Leadership};
+pub use lease::{LEASE_NAME, LeaseOptions};
 use registry::{Registry, name_of};
 pub use status::StatusError;
 
@@ -53,6 +62,10 @@ pub struct Options {
     pub namespaces: Vec<String>,
     /// How long the process has from being asked to stop until it is killed.
     pub grace_period: Duration,
+    /// The lease to hold while working; None for an operator that is the only one.
+    pub lease: Option<LeaseOptions>,
+    /// Where to answer probes; None for nowhere.
+    pub health: Option<Address>,
 }
 
 /// Why the operator couldn't start or go on.
@@ -64,18 +77,39 @@ pub enum Error {
     /// The process can't hear when it is to stop.
     #[error("can't listen for signals")]
     Signals(#[source] std::io::Error),
+    /// Nobody could be answered at an address.
+    #[error("can't listen on {address} ({flag}): choose another, or port 0 for one that is free")]
+    Listen {
+        /// The flag that asks for it.
+        flag: &'static str,
+        /// The address, as it was written.
+        address: String,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another works now, or may.
+    #[error(
+        "the lease {lease} is lost: {why}; what was under way has been left to whoever holds it, so start this one anew"
+    )]
+    LeaseLost {
+        /// `namespace/name`.
+        lease: String,
+        /// How it came to that.
+        why: String,
+    },
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { namespaces: Vec::new(), grace_period: GRACE_PERIOD }
+        Self { namespaces: Vec::new(), grace_period: GRACE_PERIOD, lease: None, health: None }
     }
 }
 
 /// Runs the operator until the process is asked to stop by SIGTERM or SIGINT. A second one ends it at once.
 ///
 /// # Errors
-/// [`Error`] when it can't start.
+/// [`Error`] when it can't start, or has lost its lease.
 pub async fn run(options: Options) -> Result<(), Error> {
     let mut signals = Signals::listen()?;
     let client = Client::try_default().await.map_err(|error| Error::Client(error.into()))?;
@@ -83,25 +117,42 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let operator = run_until(client, options, shutdown.map(|_| ()));
     tokio::pin!(operator);
     tokio::select! {
-        () = &mut operator => return Ok(()),
+        ended = &mut operator => return ended,
         () = signals.next() => {}
     }
     // The receiver is gone only when the operator is, and then nothing is left to be told.
     let _ = asked.send(());
     tokio::select! {
-        () = operator => {}
-        () = signals.next() => tracing::warn!("asked twice to stop: leaving what is under way"),
+        ended = operator => ended,
+        () = signals.next() => {
+            tracing::warn!("asked twice to stop: leaving what is under way");
+            Ok(())
+        }
     }
-    Ok(())
 }
 
-/// Runs the operator until `shutdown` is ready, and then until what it is doing has ended: no further migration starts,
-/// a transaction is cancelled 10 s before the grace period is over, a statement outside of one is left to end.
-pub async fn run_until(client: Client, options: Options, shutdown: impl Future<Output = ()> + Send) {
-    let Options { namespaces, grace_period } = options;
+/// Runs the operator until `shutdown` is ready or its lease is lost, and then until what it is doing has ended: no further
+/// migration starts, a transaction is cancelled 10 s before the grace period is over, a statement outside of one is left to
+/// end. Only then is the lease given back.
+///
+/// # Errors
+/// [`Error::Listen`], before anything is begun, and [`Error::LeaseLost`].
+pub async fn run_until(
+    client: Client,
+    options: Options,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), Error> {
+    let Options { namespaces, grace_period, lease, health: health_address } = options;
+    let for_probes = listen("--health-addr", health_address).await?;
     tracing::info!(?namespaces, "watching");
+    let beats = Arc::<Beats>::default();
+    let election = lease.map(|lease| Election::start(client.clone(), lease, Arc::clone(&beats)));
+    let leadership = election.as_ref().map_or(Leadership::Alone, Election::leadership);
     let (store, writer) = reflector::store::<MigrationSet>();
     let (stop, asked) = tokio::sync::watch::channel(Stop::No);
+    let health = Arc::new(Health::new(&namespaces, Arc::clone(&beats), leadership.clone(), asked.clone()));
+    let _probes = for_probes.map(|listener| answer_probes(listener, &health));
+    health::watch_the_executor(&beats);
     let (leaving, left) = mpsc::channel(apart::BACKLOG);
     let (wake, woken) = mpsc::channel(apart::BACKLOG);
     let (events, telling) = events::Events::start(client.clone());
@@ -113,14 +164,64 @@ pub async fn run_until(client: Client, options: Options, shutdown: impl Future<O
         looks: looks::Looks::default(),
         leaving,
         stop: asked,
+        leadership,
+        health,
     });
-    let stopping = Arc::clone(&context);
-    let requests = watch::requests(&context, &namespaces, writer, woken)
-        .take_until(async move { stopping.stopping().await }.boxed());
-    let reconciles = applier(
+    let reconciles = reconciles(&context, store, watch::requests(&context, &namespaces, writer, woken));
+    let ended = {
+        let mut driving = std::pin::pin!(apart::drive(reconciles, &context, left, wake));
+        let ended = tokio::select! {
+            () = &mut driving => None,
+            () = shutdown => Some(Ok(())),
+            why = context.leadership.is_lost() => Some(Err(why)),
+        };
+        if ended.is_some() {
+            tokio::select! {
+                () = driving => {}
+                () = leave(&context, &stop, grace_period) => {}
+            }
+        }
+        ended.unwrap_or(Ok(()))
+    };
+    drop(context);
+    let lease = election.as_ref().map(|election| election.lease.clone()).unwrap_or_default();
+    let release = async {
+        if let Some(election) = election {
+            election.end().await;
+        }
+    };
+    // What is still to be told may take as long as telling usually takes, and no longer.
+    let _ = tokio::time::timeout(LEAVE_BEFORE, futures::future::join(telling, release)).await;
+    ended.map_err(|why| Error::LeaseLost { lease, why })
+}
+
+/// Listens where a flag asks for it, and says where that is: port 0 is any.
+async fn listen(flag: &'static str, address: Option<Address>) -> Result<Option<TcpListener>, Error> {
+    let Some(address) = address else { return Ok(None) };
+    let refused = |source| Error::Listen { flag, address: address.to_string(), source };
+    let listener = serve::listen(&address).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    tracing::info!(flag, %address, "listening");
+    Ok(Some(listener))
+}
+
+fn answer_probes(listener: TcpListener, health: &Arc<Health>) -> Server {
+    let health = Arc::clone(health);
+    serve::serve(listener, move |path| health.page(path))
+}
+
+/// The queue: whoever is asked for is looked at, and again when it is time.
+fn reconciles(
+    context: &Arc<Context>,
+    store: reflector::Store<MigrationSet>,
+    requests: watch::Requests,
+) -> impl Future<Output = ()> + use<> {
+    let stopping = Arc::clone(context);
+    let requests = requests.take_until(async move { stopping.stopping().await }.boxed());
+    applier(
         apart::reconcile_apart,
         |set, error, context| after_failure(&set, error, &context),
-        Arc::clone(&context),
+        Arc::clone(context),
         store,
         requests,
         controller::Config::default(),
@@ -128,28 +229,22 @@ pub async fn run_until(client: Client, options: Options, shutdown: impl Future<O
     .for_each(async |result| match result {
         Ok(_) | Err(controller::Error::ObjectNotFound(_) | controller::Error::ReconcilerFailed(..)) => {}
         Err(error) => tracing::error!(%error, "the queue of reconciles"),
-    });
-    let leave = async {
-        shutdown.await;
-        tracing::info!("stopping: what is under way may end");
-        let tell = |how: Stop| {
-            stop.send_replace(how);
-            context.registry.stop_all(how);
-        };
-        tell(Stop::BetweenMigrations);
-        let cancel_after = grace_period.saturating_sub(CANCEL_BEFORE);
-        tokio::time::sleep(cancel_after).await;
-        tell(Stop::CancelTransaction);
-        tokio::time::sleep(grace_period.saturating_sub(cancel_after).saturating_sub(LEAVE_BEFORE)).await;
-        tracing::warn!("the grace period is over: leaving what is under way to the next operator");
+    })
+}
+
+/// Asks everything to stop, ever more firmly, and returns when the grace period is over.
+async fn leave(context: &Context, stop: &tokio::sync::watch::Sender<Stop>, grace_period: Duration) {
+    tracing::info!("stopping: what is under way may end");
+    let tell = |how: Stop| {
+        stop.send_replace(how);
+        context.registry.stop_all(how);
     };
-    tokio::select! {
-        () = apart::drive(reconciles, &context, left, wake) => {}
-        () = leave => {}
-    }
-    drop(context);
-    // What is still to be told may take as long as telling usually takes, and no longer.
-    let _ = tokio::time::timeout(LEAVE_BEFORE, telling).await;
+    tell(Stop::BetweenMigrations);
+    let cancel_after = grace_period.saturating_sub(CANCEL_BEFORE);
+    tokio::time::sleep(cancel_after).await;
+    tell(Stop::CancelTransaction);
+    tokio::time::sleep(grace_period.saturating_sub(cancel_after).saturating_sub(LEAVE_BEFORE)).await;
+    tracing::warn!("the grace period is over: leaving what is under way to the next operator");
 }
 
 /// When to come back to a set whose status couldn't be written.

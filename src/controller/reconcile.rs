@@ -23,7 +23,8 @@ use crate::{
 /// # Errors
 /// [`StatusError`] when its status couldn't be written.
 pub(super) async fn reconcile(set: Arc<MigrationSet>, context: Arc<Context>) -> Result<Action, StatusError> {
-    if set.metadata.deletion_timestamp.is_some() || context.is_stopping() {
+    // A standby keeps what has happened for the day that it leads; every set is asked for anew then.
+    if set.metadata.deletion_timestamp.is_some() || !context.may_work() {
         return Ok(Action::await_change());
     }
     let name = name_of(&*set);

@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 
 use super::{
     context::{Context, reference},
+    health::Watched,
     registry::name_of,
 };
 use crate::{
@@ -80,8 +81,15 @@ pub(super) fn requests(
             .boxed()
     }));
     let woken = stream::poll_fn(move |task| woken.poll_recv(task).map(|name| name.map(|name| vec![name])));
-    let names = stream::select(stream::select(of_sets, maps), woken).flat_map(stream::iter);
+    let elected = stream::once(elected(Arc::clone(context)));
+    let names = stream::select(stream::select(of_sets, maps), stream::select(woken, elected)).flat_map(stream::iter);
     names.map(|name| Ok(ReconcileRequest::from(reference(&name)))).boxed()
+}
+
+/// Every set that there is, once this process has come to lead: what was asked for before was left to another.
+async fn elected(context: Arc<Context>) -> Vec<Owner> {
+    context.leadership.begins().await;
+    context.store.state().iter().map(|set| name_of(&**set)).collect()
 }
 
 /// kube's growing, jittered pauses, with a cap of our own.
@@ -138,6 +146,7 @@ impl Sets {
             }
             Event::InitDone => {
                 self.context.registry.listed(scope);
+                self.context.health.seen(Watched::MigrationSets, scope);
                 let gone: Vec<Arc<MigrationSet>> = self.context.store.state_filter(|set| {
                     let name = name_of(set);
                     within(scope, &name) && !self.listing.contains(&name)
@@ -191,6 +200,7 @@ impl ConfigMaps {
             }
             Event::InitDone => {
                 let listing = std::mem::take(&mut self.listing);
+                self.context.health.seen(Watched::ConfigMaps, self.scope.as_deref());
                 registry.config_maps_listed(self.scope.as_deref(), &listing)
             }
             Event::Apply(map) => registry.config_map(&name_of(&map), map.labels(), Some(&stamp(&map))),

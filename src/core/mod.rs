@@ -4,6 +4,7 @@ pub mod bundle;
 pub mod conditions;
 pub mod decide;
 pub mod desired;
+pub mod election;
 pub mod endpoint;
 pub mod format;
 pub mod graph;

@@ -48,14 +48,14 @@ pub struct Shop {
 /// An operator in this process.
 pub struct Operator {
     stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), controller::Error>>,
 }
 
 impl Operator {
     /// Starts one for a namespace.
     pub fn start(client: Client, namespace: &str, grace_period: Duration) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let options = Options { namespaces: vec![namespace.to_owned()], grace_period };
+        let options = Options { namespaces: vec![namespace.to_owned()], grace_period, ..Options::default() };
         let task = tokio::spawn(controller::run_until(client, options, async {
             // A test that ends without asking it to stop takes its runtime along.
             if stopped.await.is_err() {
@@ -68,7 +68,8 @@ impl Operator {
     /// Asks it to stop, as SIGTERM does, and waits until it has.
     pub async fn stop(self) {
         self.stop.send(()).expect("it runs");
-        tokio::time::timeout(LIMIT, self.task).await.expect("it stops").expect("it doesn't panic");
+        let ended = tokio::time::timeout(LIMIT, self.task).await.expect("it stops").expect("it doesn't panic");
+        ended.expect("it was asked to stop");
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     support::{eventually, kubernetes},
 };
 
-const SETS: usize = 6;
+pub const SETS: usize = 6;
 
 /// Files of both kinds, each of which writes down when it began and when it ended. They sleep a little, so that whoever
 /// interleaves is seen.
@@ -39,7 +39,7 @@ pub fn marked_files(set: &str) -> Vec<(String, String)> {
 const MARKS: &str = "CREATE TABLE marks (set text, version int, what text, at timestamptz DEFAULT clock_timestamp())";
 
 /// Every file of every set ran once, and no two of one set at one time, nor out of order.
-async fn each_ran_once_and_alone(shop: &Shop, sets: usize) {
+pub async fn each_ran_once_and_alone(shop: &Shop, sets: usize) {
     let expected = (sets * 4).to_string();
     let once = "SELECT count(*) FROM (SELECT FROM marks GROUP BY set, version \
                 HAVING count(*) = 2 AND count(DISTINCT what) = 2) AS files";
@@ -57,7 +57,7 @@ async fn each_ran_once_and_alone(shop: &Shop, sets: usize) {
 }
 
 /// The sets `set-0` … with files of both kinds.
-async fn many_marked_sets(shop: &Shop) -> Vec<String> {
+pub async fn many_marked_sets(shop: &Shop) -> Vec<String> {
     shop.ask(MARKS).await;
     let names: Vec<String> = (0..SETS).map(|number| format!("set-{number}")).collect();
     for name in &names {
