@@ -280,6 +280,15 @@ async fn nothing_is_overwritten() {
 }
 
 #[tokio::test]
+async fn a_file_that_can_not_be_written_takes_the_others_back() {
+    // One byte more than a name may have, once it ends in .sql.
+    let long = format!("20260216_{}.py", "x".repeat(243));
+    let project = with_python(&[("20260215_a.py", USERS), (&long, USERS)]).await;
+    convert(&project, &["--from", "herogold"]).await.code(9).says(&["see to it that it can be written"]);
+    assert_eq!(names(&project, "migrations"), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_dry_run_prints_what_would_be_written() {
     let down = "class A:\n    version = '2'\n    def up(self, e):\n        e.execute('SELECT 1')\n    def down(self, e):\n        pass\n";
     let project = with_python(&[("1_a.py", down)]).await;

@@ -114,7 +114,10 @@ fn python_files(folder: &Path, tool: ToolArg) -> Result<Vec<PythonFile>, LocalEr
     for entry in entries {
         let path = entry.path();
         let name = entry.file_name();
-        let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(".py")) else { continue };
+        let Some(name) = name.to_str() else {
+            return Err(LocalError::setting(path.display().to_string(), "its name isn't UTF-8: rename it"));
+        };
+        let Some(stem) = name.strip_suffix(".py") else { continue };
         let is_passed_over = match tool {
             ToolArg::Psqlmodel => stem.starts_with('_'),
             ToolArg::Herogold => stem == "__init__",

@@ -26,9 +26,12 @@ pub(super) enum Call {
     Flush,
 }
 
-/// Methods that run SQL: psqlmodel's `execute_sql`, `execute` as its document has it, SQLModel's `exec` and
-/// SQLAlchemy's `execute`.
+/// Methods that run SQL: psqlmodel's `execute_sql`, `execute` as its document has it, `exec` of
+/// `SQLModel` and `execute` of `SQLAlchemy`.
 const RUNNERS: [&str; 3] = ["execute", "execute_sql", "exec"];
+/// `SQLAlchemy`'s `text`, by the names under which it is imported.
+const TEXTS: [&str; 6] =
+    ["text", "sa.text", "sqlalchemy.text", "sqlalchemy.sql.text", "sqlalchemy.sql.expression.text", "sqlmodel.text"];
 const NO_PARAMETERS: &str = "values beside the SQL: write them in their places in it, as SQL has them";
 
 impl<'a> Code<'a> {
@@ -157,7 +160,7 @@ impl<'a> Code<'a> {
     fn sql(self, range: Range<usize>) -> Result<Literal, Trouble> {
         let range = self.without_brackets(range);
         let (path, open) = self.path(range.start, range.end);
-        let is_text = path == "text" || path.ends_with(".text");
+        let is_text = TEXTS.contains(&path.as_str());
         let Some(close) = self.closing(open, range.end).filter(|_| is_text && self.word(open) == "(") else {
             return self.literal(range);
         };

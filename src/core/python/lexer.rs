@@ -140,12 +140,11 @@ impl Lexer<'_> {
             match self.rest().as_bytes().first() {
                 Some(b' ') => column += 1,
                 Some(b'\t') => column = (column / TAB + 1) * TAB,
-                Some(b'\x0c') => column = 0,
                 Some(b'#') => {
                     self.comment();
                     continue;
                 }
-                Some(b'\n' | b'\r') => column = 0,
+                Some(b'\x0c' | b'\n' | b'\r') => column = 0,
                 Some(_) => break,
                 None => return Ok(()),
             }

@@ -135,7 +135,7 @@ fn every_byte_of_a_string_has_its_place_in_the_file() {
     assert_eq!(places, [101, 102, 104, 203, 205, 207]);
 }
 
-/// SQLAlchemy's `text()` reads colons: sqlalchemy/sql/compiler.py.
+/// `SQLAlchemy` reads colons in `text()`: sqlalchemy/sql/compiler.py.
 #[test]
 fn text_takes_an_escaped_colon_for_a_colon() {
     for (source, expected) in [

@@ -28,6 +28,8 @@ pub(super) struct Lifted {
     pub down: Way,
     /// What is left out and deserves a word.
     pub notes: Vec<Trouble>,
+    /// Commits that are left out although something stands behind them.
+    pub commits: Vec<Trouble>,
 }
 
 /// One way of a migration.
@@ -141,16 +143,15 @@ impl<'a> Lifter<'a> {
         self.code.is(range.start, TokenKind::Word)
     }
 
-    /// What a file imports is used where it is called, and read there; but `text` must be SQLAlchemy's.
+    /// What a file imports is used where it is called, and read there; but `text` must be that of `SQLAlchemy`.
     fn import(&mut self, range: &Range<usize>) {
         let words = self.code.words(range);
         let is_known = words.get(1).is_some_and(|module| matches!(*module, "sqlalchemy" | "sqlmodel"));
-        let text = words.iter().skip(2).position(|word| *word == "text");
-        if let Some(at) = text.filter(|_| !is_known && words.first() == Some(&"from")) {
-            self.refuse(
-                range.start + 2 + at,
-                "this `text` isn't SQLAlchemy's: import that one, or write strings alone",
-            );
+        // The module of `from … import` may be called as it likes.
+        let first = 1 + usize::from(words.first() == Some(&"from"));
+        let imported = (first..words.len()).find(|&at| words[at] == "text" && words[at - 1] != ".");
+        if let Some(at) = imported.filter(|_| !is_known) {
+            self.refuse(range.start + at, "this `text` isn't SQLAlchemy's: import that one, or write strings alone");
         }
     }
 
@@ -356,7 +357,7 @@ impl<'a> Lifter<'a> {
         for (at, before) in commits {
             if before > 0 && before < sql.len() {
                 let note = "the commit is left out: Dunlin runs what stands before it and behind it in one transaction";
-                self.lifted.notes.push(Trouble::new(at, note));
+                self.lifted.commits.push(Trouble::new(at, note));
             }
         }
         sql

@@ -21,8 +21,7 @@ fn lifted(text: &str) -> Lifted {
 
 /// A method `up` with these lines.
 fn up(lines: &str) -> String {
-    let lines: String = lines.lines().map(|line| format!("        {line}\n")).collect();
-    format!("class A(Migration):\n    def up(self, engine):\n{lines}")
+    format!("class A(Migration):\n    def up(self, engine):\n        {}\n", lines.replace('\n', "\n        "))
 }
 
 /// What is found, a line each.
@@ -124,8 +123,9 @@ class A(Migration):
     assert_eq!(lifted.description.as_deref(), Some("Adds users, and more."));
     let depends: Vec<&str> = lifted.depends.iter().map(|(version, _)| version.as_str()).collect();
     assert_eq!(depends, ["20260214_120000", "20260213_120000"]);
-    let notes: Vec<u32> = lifted.notes.iter().map(|note| locate_byte(text, 1, note.at).line).collect();
-    assert_eq!(notes, [28, 35], "the time limit, and the commit in the middle");
+    let lines =
+        |notes: &[super::Trouble]| notes.iter().map(|note| locate_byte(text, 1, note.at).line).collect::<Vec<_>>();
+    assert_eq!((lines(&lifted.notes), lines(&lifted.commits)), (vec![28], vec![35]), "the commit in the middle alone");
     let described = |text: &str| super::lift::lift(text).expect(text).description;
     assert_eq!(described("'''Migration: x\n\nCreated'''\ndef up(s): pass"), Some("x".to_owned()));
     assert_eq!(described("def up(s): pass"), None);
@@ -184,6 +184,8 @@ fn what_is_not_literal_is_refused() {
         ("raise NotImplementedError", "3:9: `raise` ends the migration"),
         ("assert x", "3:9: `assert` ends the migration"),
         ("from x import text", "3:23: this `text` isn't SQLAlchemy's"),
+        ("import x as text", "3:21: this `text` isn't SQLAlchemy's"),
+        ("engine.execute(x.text('a'))", "3:24: what `x.text(…)` gives back"),
         ("engine.execute('a", "3:24: the string that begins here isn't closed"),
     ] {
         let found = found(&up(line));

@@ -43,7 +43,7 @@ impl Literal {
         behind.checked_sub(1).map_or(0, |at| self.places[at].1 + byte - self.places[at].0)
     }
 
-    /// What SQLAlchemy's `text()` makes of it (`BIND_PARAMS` and `BIND_PARAMS_ESC` of `sqlalchemy/sql/compiler.py`):
+    /// What `text()` of `SQLAlchemy` makes of it (`BIND_PARAMS` and `BIND_PARAMS_ESC` of `sqlalchemy/sql/compiler.py`):
     /// `:name` is a parameter, and `\:` a colon.
     ///
     /// # Errors

@@ -109,11 +109,15 @@ pub fn convert(tool: Tool, sources: &[Source], there: &[BundleFile]) -> Result<V
     Ok(drafts.into_iter().map(Draft::converted).collect())
 }
 
-fn draft<'a>(tool: Tool, source: Source<'a>) -> Result<Draft<'a>, Vec<SourceProblem>> {
+fn draft(tool: Tool, source: Source<'_>) -> Result<Draft<'_>, Vec<SourceProblem>> {
     let text = text(&source).map_err(|problem| vec![problem])?;
     let placed =
         |found: Vec<Trouble>| found.into_iter().map(|trouble| problem(&source, text, trouble)).collect::<Vec<_>>();
-    let lifted = lift::lift(text).map_err(placed)?;
+    let mut lifted = lift::lift(text).map_err(placed)?;
+    if tool == Tool::Herogold {
+        // It runs its files by their names, whatever they say.
+        lifted.depends.clear();
+    }
     let written = write::write(tool, source.stem, &lifted).map_err(placed)?;
     Ok(Draft { source, text, lifted, written })
 }
@@ -219,8 +223,9 @@ impl Draft<'_> {
 
     fn converted(self) -> Converted {
         let Self { source, text, lifted, written } = self;
-        let notes = lifted.notes.into_iter().map(|note| problem(&source, text, note).to_string());
-        let has_down = written.has_down();
+        let commits = if written.runs_alone { Vec::new() } else { lifted.commits };
+        let notes = lifted.notes.into_iter().chain(commits).map(|note| problem(&source, text, note).to_string());
+        let has_down = written.has_down;
         Converted { notes: notes.chain(written.note).collect(), file: written.file, text: written.text, has_down }
     }
 }

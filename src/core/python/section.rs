@@ -89,7 +89,7 @@ fn as_sql_has_it(text: &str) -> String {
     let indent = |line: &&str| line.len() - line.trim_start_matches([' ', '\t']).len();
     let filled = |line: &&str| !line.trim().is_empty();
     // Where the text begins behind the quotes, the first line has none.
-    let behind = if text.starts_with([' ', '\t']) { 0 } else { 1 };
+    let behind = usize::from(!text.starts_with([' ', '\t']));
     let margin = text.lines().skip(behind).filter(filled).map(|line| indent(&line)).min().unwrap_or_default();
     let mut sql = String::with_capacity(text.len());
     for (at, line) in text.lines().enumerate() {

@@ -20,7 +20,9 @@ pub(super) struct Written {
     pub down: Vec<String>,
     /// What deserves a word.
     pub note: Option<String>,
-    has_down: bool,
+    pub has_down: bool,
+    /// Whether it runs outside of a transaction.
+    pub runs_alone: bool,
     /// The first line of each call's SQL, and where it stands in the file of Python.
     lines: Vec<(u32, usize)>,
 }
@@ -33,10 +35,6 @@ impl Written {
     pub fn place_of_line(&self, line: u32) -> usize {
         let before = self.lines.iter().rev().find(|(first, _)| *first <= line);
         before.or(self.lines.first()).map_or(0, |(_, at)| *at)
-    }
-
-    pub fn has_down(&self) -> bool {
-        self.has_down
     }
 }
 
@@ -83,7 +81,17 @@ pub(super) fn write(tool: Tool, stem: &str, lifted: &Lifted) -> Result<Written, 
         sections(&down, &mut text, &mut lines);
     }
     let statements = |bodies: Vec<Body>| bodies.into_iter().flat_map(|body| body.statements).collect();
-    Ok(Written { file, version, text, up: statements(up), down: statements(down), note, has_down, lines })
+    Ok(Written {
+        file,
+        version,
+        text,
+        up: statements(up),
+        down: statements(down),
+        note,
+        has_down,
+        runs_alone: alone,
+        lines,
+    })
 }
 
 /// herogold's history has the file's name, so that it stays.
@@ -187,6 +195,8 @@ fn is_said(description: &str, said: &[&str]) -> bool {
         text.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>()
     };
     let description = letters(description);
+    // As herogold writes it, from the file's name.
+    let description = description.strip_prefix("migrationfor").unwrap_or(&description);
     description.is_empty() || said.iter().any(|said| letters(said) == description)
 }
 
