@@ -108,7 +108,7 @@ impl<'a> Code<'a> {
     /// A statement that is a call, `argument` being what the function is given to run SQL with.
     pub fn call(self, range: Range<usize>, argument: &str) -> Result<Call, Trouble> {
         let (path, open) = self.path(range.start, range.end);
-        let example = format!("{argument}.execute(\"…\")");
+        let example = format!("{}.execute(\"…\")", if argument.is_empty() { "session" } else { argument });
         let method = path.strip_prefix(argument).and_then(|rest| rest.strip_prefix('.'));
         let Some(close) = self.closing(open, range.end).filter(|_| !path.is_empty() && self.word(open) == "(") else {
             let message =

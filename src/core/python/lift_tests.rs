@@ -199,6 +199,10 @@ fn what_stands_around_functions_is_refused_where_it_does_something() {
     for (text, says) in [
         ("", "1:1: no function `up` stands in this file"),
         ("def down(e): pass", "1:1: no function `up`"),
+        (
+            "def up(): e.execute('a')",
+            "1:11: `e.execute` isn't read, for Dunlin doesn't run Python: write the SQL that it comes to, as session.execute",
+        ),
         ("print('x')\ndef up(e): pass", "1:1: this runs when the file is loaded"),
         ("for x in y: pass\ndef up(e): pass", "1:1: this runs when the file is loaded"),
         ("if TYPE_CHECKING:\n  pass\nelse:\n  x()\ndef up(e): pass", "3:1: this runs when"),
