@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 
 use super::color::ColorChoice;
 use super::local::{
-    apply, baseline, config, files, history, lint, pack, plan, resolve, rollback, seed, show, sql, squash, status,
-    trial, wait,
+    apply, baseline, config, convert, files, history, lint, pack, plan, resolve, rollback, seed, show, sql, squash,
+    status, trial, wait,
 };
 use super::output::OutputFormat;
 use crate::api::v1alpha1::parse_duration;
@@ -86,6 +86,8 @@ pub enum Command {
     Config(config::ConfigArgs),
     /// Join a range of migrations, or what is pending, into one file that stands for them.
     Squash(squash::SquashArgs),
+    /// Turn migrations in Python, as psqlmodel and herogold have them, into files of SQL.
+    Convert(convert::ConvertArgs),
     /// Print what one migration says.
     Show(show::ShowArgs),
     /// Say what is wrong with the files, all of it, and what deserves a second look.

@@ -24,8 +24,8 @@ use std::ffi::OsString;
 use args::{Cli, Command, Program};
 use exit::Exit;
 use local::{
-    apply, baseline, block_on, config, files, history, lint, pack, plan, resolve, rollback, seed, show, sql, squash,
-    status, trial, verify, wait,
+    apply, baseline, block_on, config, convert, files, history, lint, pack, plan, resolve, rollback, seed, show, sql,
+    squash, status, trial, verify, wait,
 };
 
 use crate::telemetry::Logger;
@@ -139,6 +139,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Sql(args) => sql::sql(&args),
         Command::Config(args) => config::config(&args),
         Command::Squash(args) => block_on(squash::squash(args)),
+        Command::Convert(args) => convert::convert(&args),
         Command::Show(args) => show::show(&args),
         Command::Lint(args) => lint::lint(&args),
         Command::Check(args) => block_on(lint::check(args)),

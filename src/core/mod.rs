@@ -17,6 +17,7 @@ pub mod outcome;
 pub mod pace;
 pub mod plan;
 pub mod progress;
+pub mod python;
 pub mod reference;
 pub mod seed;
 pub mod sql;

@@ -19,7 +19,11 @@ async fn the_commands_of_the_document_work_as_written() {
                     ran += 1;
                 }
             }
-            ("sql" | "yaml", file) if !file.is_empty() => project.write(file, &block.text),
+            ("sql" | "yaml" | "python", file) if !file.is_empty() => {
+                let folder = project.path(file).parent().map(std::fs::create_dir_all);
+                folder.expect("it is in a folder").expect("the folder can be made");
+                project.write(file, &block.text);
+            }
             (language, title) => panic!("nobody knows what to do with a block of {language:?} {title:?}"),
         }
     }

@@ -2,6 +2,7 @@
 
 mod apply;
 mod ci;
+mod convert;
 mod docs;
 mod errors;
 mod files;

@@ -5,6 +5,7 @@ pub mod args;
 pub mod baseline;
 pub mod config;
 mod confirm;
+pub mod convert;
 mod environment;
 pub mod error;
 pub mod files;

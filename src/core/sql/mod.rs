@@ -79,6 +79,14 @@ pub struct Statement {
     pub session: SessionEffect,
 }
 
+impl Statement {
+    /// Whether it can't run inside a transaction; `text` is its section's.
+    #[must_use]
+    pub fn needs_no_transaction(&self, text: &str) -> bool {
+        matches!(self.kind, Kind::Alone(_)) && !rules::may_be_in_transaction(&text[self.span.clone()])
+    }
+}
+
 /// Whose word on the boundaries of statements counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Boundaries {

@@ -125,7 +125,7 @@ fn modes(begin: &str) -> &str {
 }
 
 /// A procedure that doesn't commit runs in a transaction; only the server knows which does, and says so without harm.
-fn may_be_in_transaction(sql: &str) -> bool {
+pub(super) fn may_be_in_transaction(sql: &str) -> bool {
     Tokens::new(sql, Backslashes::Ordinary).accept("call")
 }
 
