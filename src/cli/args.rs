@@ -174,6 +174,11 @@ pub struct OperatorArgs {
     #[arg(long, value_name = "NAMESPACE", value_parser = parse_object_name)]
     pub lease_namespace: Option<String>,
 
+    /// Let pods be scheduled whose scheduling gate `dunlin.dev/<set>` names a MigrationSet of their namespace, once it is
+    /// Ready. It takes the right to list, watch and patch pods.
+    #[arg(long)]
+    pub pod_gates: bool,
+
     /// Where to serve metrics, such as 0.0.0.0:8080. Not supported yet.
     #[arg(long, value_name = "ADDRESS")]
     pub metrics_addr: Option<String>,

@@ -19,6 +19,7 @@ fn options(args: OperatorArgs) -> Result<controller::Options, CliError> {
         leader_elect,
         lease_name,
         lease_namespace,
+        pod_gates,
         metrics_addr,
         health_addr,
     } = args;
@@ -36,7 +37,7 @@ fn options(args: OperatorArgs) -> Result<controller::Options, CliError> {
     }
     namespaces.sort_unstable();
     namespaces.dedup();
-    Ok(controller::Options { namespaces, grace_period, lease, health: health_addr })
+    Ok(controller::Options { namespaces, grace_period, lease, pod_gates, health: health_addr })
 }
 
 #[cfg(test)]
@@ -50,6 +51,7 @@ mod tests {
             leader_elect: false,
             lease_name: None,
             lease_namespace: None,
+            pod_gates: false,
             metrics_addr: None,
             health_addr: None,
         }

@@ -6,7 +6,7 @@ use kube::{
     Client,
     runtime::reflector::{ObjectRef, Store},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::{apart::LeftBehind, events::Events, health::Health, lease::Leadership, looks::Looks, registry::Registry};
 use crate::{
@@ -32,6 +32,8 @@ pub(super) struct Context {
     pub looks: Looks,
     /// Where work goes on whose object is there no more.
     pub leaving: mpsc::Sender<LeftBehind>,
+    /// Something was seen of a set, for whoever waits until one is Ready.
+    pub sets_changed: Notify,
     /// Whether the operator itself is to stop.
     pub stop: watch::Receiver<Stop>,
     /// Whether this process is the one that works.

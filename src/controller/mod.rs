@@ -8,6 +8,7 @@ mod context;
 mod dereference;
 mod due;
 mod events;
+mod gates;
 mod health;
 mod hooks;
 mod index;
@@ -64,6 +65,8 @@ pub struct Options {
     pub grace_period: Duration,
     /// The lease to hold while working; None for an operator that is the only one.
     pub lease: Option<LeaseOptions>,
+    /// Whether pods are let go on whose scheduling gates name a set.
+    pub pod_gates: bool,
     /// Where to answer probes; None for nowhere.
     pub health: Option<Address>,
 }
@@ -102,7 +105,7 @@ pub enum Error {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { namespaces: Vec::new(), grace_period: GRACE_PERIOD, lease: None, health: None }
+        Self { namespaces: Vec::new(), grace_period: GRACE_PERIOD, lease: None, pod_gates: false, health: None }
     }
 }
 
@@ -142,7 +145,7 @@ pub async fn run_until(
     options: Options,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    let Options { namespaces, grace_period, lease, health: health_address } = options;
+    let Options { namespaces, grace_period, lease, pod_gates, health: health_address } = options;
     let for_probes = listen("--health-addr", health_address).await?;
     tracing::info!(?namespaces, "watching");
     let beats = Arc::<Beats>::default();
@@ -163,6 +166,7 @@ pub async fn run_until(
         events,
         looks: looks::Looks::default(),
         leaving,
+        sets_changed: tokio::sync::Notify::new(),
         stop: asked,
         leadership,
         health,
@@ -173,6 +177,7 @@ pub async fn run_until(
         let ended = tokio::select! {
             () = &mut driving => None,
             () = shutdown => Some(Ok(())),
+            () = gates::lift(&context, &namespaces), if pod_gates => None,
             why = context.leadership.is_lost() => Some(Err(why)),
         };
         if ended.is_some() {

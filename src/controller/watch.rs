@@ -94,7 +94,7 @@ async fn elected(context: Arc<Context>) -> Vec<Owner> {
 
 /// kube's growing, jittered pauses, with a cap of our own.
 #[derive(Default)]
-struct Pauses(DefaultBackoff);
+pub(super) struct Pauses(DefaultBackoff);
 
 impl Iterator for Pauses {
     type Item = Duration;
@@ -120,7 +120,7 @@ where
     }
 }
 
-fn complain(what: &str, namespace: Option<&str>, error: &watcher::Error) {
+pub(super) fn complain(what: &str, namespace: Option<&str>, error: &watcher::Error) {
     let namespace = namespace.unwrap_or("all namespaces");
     tracing::warn!(%namespace, %error, "watching {what} is interrupted; it is tried again");
 }
@@ -165,6 +165,7 @@ impl Sets {
         let mut concerned = self.context.registry.seen(&set);
         concerned.push(name_of(&set));
         self.writer.apply_watcher_event(&Event::Apply(set));
+        self.context.sets_changed.notify_one();
         concerned
     }
 

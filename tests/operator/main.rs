@@ -15,6 +15,7 @@ mod decided;
 mod disk;
 mod failover;
 mod full;
+mod gates;
 mod git;
 mod gitops;
 mod going;
