@@ -87,7 +87,11 @@ pub(in crate::cli) async fn import(args: ImportArgs) -> Result<Exit, CliError> {
         );
         return Ok(Exit::Done);
     }
-    let what = format!("record {} migrations that {from} has applied, without running them", adoption.rows.len());
+    let count = match adoption.rows.as_slice() {
+        [row] => file(&content.dir, &row.version),
+        rows => format!("{} migrations", rows.len()),
+    };
+    let what = format!("record {count} as {from} applied it, without running anything");
     confirm(&project, args.confirm, Ask::WhereProtected, &what)?;
     let run = Run { project: &project, content: &content, parameters: &parameters, wait: args.wait };
     let exit = run.perform(session).await?;
