@@ -33,7 +33,7 @@ pub struct ImportArgs {
     #[arg(long)]
     pub accept_checksums: bool,
     /// Show what would be recorded, and record nothing.
-    #[arg(long, conflicts_with_all = ["wait", "yes"])]
+    #[arg(long, conflicts_with = "wait")]
     pub dry_run: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -73,7 +73,8 @@ pub(in crate::cli) async fn import(args: ImportArgs) -> Result<Exit, CliError> {
     project.desired.target = Target::Stay;
     let Both { content, parameters, session, history } = project.read_both().await?;
     let foreign = history.foreign.clone().unwrap_or(Foreign::Absent { unfit: Vec::new() });
-    let adoption = adopt::take_over(&content.dir, &history, &adopt, &foreign).map_err(in_the_way)?;
+    let adoption =
+        adopt::take_over(&content.dir, &history, &adopt, &foreign).map_err(|obstacles| in_the_way(&obstacles))?;
     if dry_run {
         output::print(&preview(&content.dir, &adoption))?;
         tell_the_rest(&adoption, from, &content.dir);
@@ -107,7 +108,7 @@ pub(in crate::cli) async fn import(args: ImportArgs) -> Result<Exit, CliError> {
 }
 
 /// What was found, where the next thing to do isn't with the settings, waits for a person.
-fn in_the_way(obstacles: Vec<Obstacle>) -> LocalError {
+fn in_the_way(obstacles: &[Obstacle]) -> LocalError {
     let settings = obstacles.iter().any(Obstacle::is_of_the_settings);
     let reason = obstacles.first().map(Obstacle::reason);
     let messages: Vec<String> = obstacles.iter().map(|it| it.message(Audience::CommandLine)).collect();

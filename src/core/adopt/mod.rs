@@ -198,7 +198,7 @@ pub fn take_over(
     let from = adopt.from;
     let (table, rows) = match foreign {
         Foreign::Absent { unfit } => {
-            let looked_for = adopt.table.clone().unwrap_or_else(|| from.tables().join(" and "));
+            let looked_for = adopt.table.clone().unwrap_or_else(|| from.tables().join(" or "));
             return Err(vec![Obstacle::NoTable { from, looked_for, unfit: unfit.clone() }]);
         }
         Foreign::Several(tables) => return Err(vec![Obstacle::SeveralTables { from, tables: tables.clone() }]),

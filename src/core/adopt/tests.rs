@@ -253,7 +253,7 @@ fn a_table_that_is_not_there_or_there_twice_is_said_with_the_way_out_of_whoever_
     for (foreign, words) in [
         (
             absent,
-            "no schema that can be seen has migrationrecord and migrations; public.migrations is there, and has no column batch",
+            "no schema that can be seen has migrationrecord or migrations; public.migrations is there, and has no column batch",
         ),
         (several, "a.migrations, b.migrations"),
     ] {

@@ -196,6 +196,30 @@ async fn what_is_in_the_way_is_said_and_nothing_is_recorded() {
     }
 }
 
+/// Q83: a role that may not read the tool's table is told what it needs; whether who did it can be read doesn't matter.
+#[tokio::test]
+async fn a_table_that_may_not_be_read_is_said_with_the_grant() {
+    let files = line(&["001", "002", "003"]);
+    let mut fixture = migretti(&files, &["001", "002"]).await;
+    let database = fixture.ask("SELECT current_database()").await;
+    let role = format!("owner_{database}");
+    fixture
+        .run_sql(&format!(
+            "CREATE ROLE {role}; GRANT CREATE ON DATABASE {database} TO {role}; GRANT ALL ON SCHEMA public TO {role}; \
+             GRANT ALL ON went TO {role}; GRANT ALL ON SEQUENCE went_n_seq TO {role}"
+        ))
+        .await;
+    fixture.desired.session.role = Some(role.clone());
+    let failure = fixture.observe().await.expect_err("it may not be read");
+    assert_eq!(failure.reason, Reason::PermissionDenied);
+    let grant = format!("GRANT SELECT ON \"public\".\"_migrations\" TO \"{role}\"");
+    assert!(failure.message.contains(&grant), "{}", failure.message);
+    fixture.run_sql(&grant).await;
+    fixture.go("latest", &files).await.is_up_to_date();
+    let by = "SELECT string_agg(DISTINCT applied_by, ', ') FROM dunlin.migration WHERE version < '003'";
+    assert_eq!((fixture.went().await.as_str(), fixture.ask(by).await.as_str()), ("+003", "Migretti"));
+}
+
 /// Q83: with a baseline beside it, what the tool never knew of is recorded on trust.
 #[tokio::test]
 async fn a_baseline_fills_what_the_tool_does_not_know() {
