@@ -2,6 +2,7 @@
 //!
 //! Whatever it is told, it believes the history alone, read under the lock.
 
+mod adopt;
 mod claim;
 mod describe;
 mod hooks;
@@ -149,11 +150,12 @@ pub async fn observe(parameters: &Parameters, desired: &Desired) -> Result<(Sess
         Err(Ok(error)) => Err(error),
         Err(Err(failure)) => return Err(failure),
     };
-    let history = read::history(answer, &tables, &who)?;
+    let mut history = read::history(answer, &tables, &who)?;
     if failed {
         let rollback = session::query(&connection.client, "ROLLBACK").await;
         rollback.map_err(|error| error.into_failure("looking at the database", ""))?;
     }
+    adopt::look(&connection.client, &sql, desired, &who, &mut history).await?;
     Ok((Session { connection, sql, tables, who }, history))
 }
 
@@ -215,6 +217,11 @@ async fn run(
         }
         if *stop.borrow() != Stop::No {
             return End::Stopped;
+        }
+        match adopt::hold(claim, work.desired, &assessment).await {
+            Ok(adopt::Held::Already) => {}
+            Ok(adopt::Held::Now) => continue,
+            Err(failure) => return End::Failed(failure),
         }
         if !assessment.amendments.is_empty() {
             if amended == assessment.amendments {
@@ -279,11 +286,12 @@ fn forgotten(what: &str) -> End {
 
 async fn look_again(claim: &Claim, work: &Work<'_>) -> Result<(History, Assessment), Failure> {
     let answer = session::query(claim.client(), &read::queries(&claim.tables)).await;
-    let history = match answer {
+    let mut history = match answer {
         Ok(rows) => read::history(Ok(rows), &claim.tables, &claim.who)?,
         // Under the lock the tables are there: an absent one is no empty history.
         Err(error) => return Err(claim.refused("reading the history", error)),
     };
+    adopt::look(claim.client(), &claim.sql, work.desired, &claim.who, &mut history).await?;
     let assessment = plan::plan(work.dir, &history, work.desired);
     Ok((history, assessment))
 }

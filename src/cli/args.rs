@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 
 use super::color::ColorChoice;
 use super::local::{
-    apply, baseline, config, convert, files, history, lint, pack, plan, resolve, rollback, seed, show, sql, squash,
-    status, trial, wait,
+    apply, baseline, config, convert, files, history, import, lint, pack, plan, resolve, rollback, seed, show, sql,
+    squash, status, trial, wait,
 };
 use super::output::OutputFormat;
 use crate::api::v1alpha1::parse_duration;
@@ -76,6 +76,8 @@ pub enum Command {
     /// Record everything up to a version as applied, without running it: for a database that has it already, and no history.
     #[command(visible_alias = "stamp")]
     Baseline(baseline::BaselineArgs),
+    /// Record what another tool has applied, by that tool's own history, and run nothing.
+    Import(import::ImportArgs),
     /// Load seeds that are due, or write and list them: SQL and rows, each recorded by its checksum.
     Seed(seed::SeedArgs),
     /// List what was run: who did what, when, for how long, and how it ended; the newest last.

@@ -115,7 +115,7 @@ impl Tone {
             "waiting" | "stopping" | "stopped" | "left" | "passwordSeen" | "otherWayDown" | "unchecked" => {
                 Some(Self::Caution)
             }
-            "applied" | "rolledBack" | "stamped" | "resolved" | "rehearsed" | "holds" | "nothingToDo" => {
+            "applied" | "rolledBack" | "stamped" | "imported" | "resolved" | "rehearsed" | "holds" | "nothingToDo" => {
                 Some(Self::Good)
             }
             _ => None,

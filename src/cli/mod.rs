@@ -24,8 +24,8 @@ use std::ffi::OsString;
 use args::{Cli, Command, Program};
 use exit::Exit;
 use local::{
-    apply, baseline, block_on, config, convert, files, history, lint, pack, plan, resolve, rollback, seed, show, sql,
-    squash, status, trial, verify, wait,
+    apply, baseline, block_on, config, convert, files, history, import, lint, pack, plan, resolve, rollback, seed,
+    show, sql, squash, status, trial, verify, wait,
 };
 
 use crate::telemetry::Logger;
@@ -134,6 +134,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Merge(args) => files::merge(&args),
         Command::Resolve(args) => block_on(resolve::resolve(args)),
         Command::Baseline(args) => block_on(baseline::baseline(args)),
+        Command::Import(args) => block_on(import::import(args)),
         Command::Seed(args) => seed::seed(args),
         Command::History(args) => block_on(history::history(args)),
         Command::Sql(args) => sql::sql(&args),

@@ -56,13 +56,13 @@ pub(super) async fn look(
 ) -> Result<Look, Short> {
     let parameters = secrets.parameters(&parsed.database).map_err(Short::Secret)?;
     parsed.desired.variables = secrets.variables(&parsed.variables, maps).map_err(Short::Secret)?;
-    let (parameters, session, history) = match session(context, parsed, expected, parameters).await {
+    let (parameters, session, history) = match Box::pin(session(context, parsed, expected, parameters)).await {
         Err(Short::Database(failure)) if failure.reason == Reason::AuthenticationFailed => {
             let secrets = reread(&context.client, parsed).await?;
             *stamps = secrets.stamps();
             let parameters = secrets.parameters(&parsed.database).map_err(Short::Secret)?;
             parsed.desired.variables = secrets.variables(&parsed.variables, maps).map_err(Short::Secret)?;
-            session(context, parsed, expected, parameters).await?
+            Box::pin(session(context, parsed, expected, parameters)).await?
         }
         other => other?,
     };

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{bundle::Digest, format::Format, hook::Hooks, migration::Version, seed::Seed, variables::Variables};
+use super::{
+    adopt::Adopt, bundle::Digest, format::Format, hook::Hooks, migration::Version, seed::Seed, variables::Variables,
+};
 
 /// Everything that a MigrationSet asks of the engine. Built only from a valid spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +63,7 @@ impl Desired {
                 lock_id: None,
                 baseline: None,
                 take_over: None,
+                adopt: None,
             },
             target: Target::Latest,
             session: SessionSettings {
@@ -135,6 +138,8 @@ pub struct HistoryLocation {
     pub baseline: Option<Reference>,
     /// The recorded owner from whom the history may be taken over.
     pub take_over: Option<TakeOver>,
+    /// The other tool whose history is taken over, without running anything.
+    pub adopt: Option<Adopt>,
 }
 
 /// From whom a history may be taken over.

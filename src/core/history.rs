@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
+    adopt::Foreign,
     desired::Action,
     hook::HookRun,
     migration::{Checksum, Direction, TransactionMode, Version},
@@ -29,6 +30,8 @@ pub struct History {
     pub seeds: Vec<RecordedSeed>,
     /// Plans that were shown to a person or approved by one, and haven't run to their end.
     pub plans: Vec<OfferedPlan>,
+    /// What another tool's table says, where its history is to be taken over and that was looked at.
+    pub foreign: Option<Foreign>,
 }
 
 /// A row of `dunlin.seed`.

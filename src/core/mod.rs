@@ -1,5 +1,6 @@
 //! The pure core: no input or output, no clock, no async, no Kubernetes, no database driver.
 
+pub mod adopt;
 pub mod bundle;
 pub mod conditions;
 pub mod decide;

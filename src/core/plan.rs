@@ -2,6 +2,7 @@
 //!
 //! Nothing here trusts a status or a memory: the history is the only witness of what was done.
 
+mod adopt;
 mod approve;
 mod hooks;
 mod judge;
@@ -18,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use super::migration::Direction;
 use super::{
+    adopt::Adopted,
     bundle::Digest,
     desired::{Action, Desired, OnMissing, OutOfOrder, TransactionScope},
     history::{History, Recorded, RunError, State},
@@ -28,7 +30,7 @@ use super::{
 pub use hooks::{DueHook, LaterHook, PlanHooks};
 use judge::Standing;
 use target::Wanted;
-use words::list;
+pub(super) use words::list;
 
 /// The verdict on a directory and a history.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -200,6 +202,11 @@ pub enum Amendment {
         /// The migrations.
         versions: Vec<Version>,
     },
+    /// Another tool's history is taken over: these are recorded without running.
+    Adopt {
+        /// The migrations, with what that tool has recorded of them.
+        rows: Vec<Adopted>,
+    },
     /// A plan that waits is written down, so that its approval has something to name.
     Offer,
     /// The plan was approved.
@@ -238,13 +245,19 @@ pub fn plan(dir: &MigrationDir, history: &History, desired: &Desired) -> Assessm
     let ground = Ground { dir, history, desired, recorded: history.by_version(), stood_for };
     let mut assessment = Assessment::default();
     let wanted = target::wanted(&ground, &mut assessment);
-    let stamped = target::baseline(&ground, &mut assessment);
+    let (adopted, stamped) = match adopt::adopt(&ground, &mut assessment) {
+        Some(adopted) => {
+            let stamped = target::baseline(&ground, &adopted, &mut assessment);
+            (adopted, stamped)
+        }
+        None => Default::default(),
+    };
     let mut downs: Vec<&Recorded> = Vec::new();
     let mut highest_position = None;
 
     for (position, migration) in dir.migrations().iter().enumerate() {
         let row = ground.row(&migration.version);
-        let standing = if stamped.contains(&position) {
+        let standing = if stamped.contains(&position) || adopted.contains(&position) {
             Standing::Applied
         } else {
             judge::judge(&ground, &wanted, migration, &mut assessment)

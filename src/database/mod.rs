@@ -6,6 +6,7 @@ mod answer;
 pub mod apply;
 pub mod connect;
 pub mod error;
+pub mod foreign;
 pub mod history;
 pub mod journal;
 pub mod lock;

@@ -9,7 +9,7 @@ use rand::RngExt as _;
 use tokio::time::Instant;
 use tokio_postgres::Client;
 
-use super::{Session, Shell, Work};
+use super::{Session, Shell, Work, adopt::Held};
 use crate::{
     core::{
         bundle::hexadecimal,
@@ -75,6 +75,16 @@ impl Claim {
         }
         self.fallen_back.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Takes one lock more, unless it is held.
+    pub async fn hold_beside(&mut self, key: i64, what: &str) -> Result<Held, Failure> {
+        if self.keys.contains(&key) {
+            return Ok(Held::Already);
+        }
+        hold(self.client(), &self.watching.client, key, what).await?;
+        self.keys.push(key);
+        Ok(Held::Now)
     }
 
     /// The writer of a plan's rows.

@@ -111,6 +111,13 @@ pub(super) async fn amend(
                     sql.push_str(&writer.stamp_replaced(&replaced));
                 }
             }
+            Amendment::Adopt { rows } => {
+                for row in rows {
+                    let Some(migration) = work.dir.get(&row.version) else { continue };
+                    let job = Job::up(migration, known.get(&migration.version).copied(), desired);
+                    sql.push_str(&writer.import(migration, &job, row));
+                }
+            }
             Amendment::RetryTask { run, by } => sql.push_str(&writer.retry_task(*run, by)),
             Amendment::Offer => sql.push_str(&writer.offer(&assessment.plan, None)),
             Amendment::Approve { by } => sql.push_str(&writer.offer(&assessment.plan, Some(by))),

@@ -7,6 +7,7 @@ mod docs;
 mod errors;
 mod files;
 mod hooks;
+mod import;
 mod licenses;
 mod lint;
 mod pack;

@@ -10,6 +10,7 @@ use crate::{
     conduct::{gate, gate_of},
     line::is_ready,
     shop::{Shop, condition, message, ready},
+    support::tools,
 };
 
 /// A migration that makes a table, and its way down.
@@ -351,6 +352,46 @@ async fn a_baseline_holds_at_first_contact_alone() {
         shop.until_that("shop", "the third is applied", |set| standing(set) == at("003", 3, 0) && is_ready(set)).await;
     assert_eq!(set.status.and_then(|status| status.applied).map(|applied| applied.on_trust), Some(0));
     assert_eq!(tables(&shop).await, "items orders users", "the third ran");
+    shop.close().await;
+}
+
+/// Q83: at first contact with a database that Migretti has migrated, its history is taken over, once. What failed there is
+/// mended there; what Migretti does afterwards is nobody's business here.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_tools_history_is_taken_over_at_first_contact() {
+    let shop = Shop::open().await;
+    shop.files("sql", &[USERS, ORDERS, ITEMS]).await;
+    shop.ask(tools::MIGRETTI).await;
+    shop.ask("CREATE TABLE users (id int); CREATE TABLE orders (id int); INSERT INTO users VALUES (1)").await;
+    shop.ask(
+        "INSERT INTO _migrations (id, name, applied_at, status) VALUES ('001', 'users', '2026-02-15 12:00:00Z', 'applied'), \
+         ('002', 'orders', '2026-02-15 12:00:01Z', 'failed')",
+    )
+    .await;
+    let adopting = |interval: &str| json!({"history": {"adopt": {"from": "Migretti"}}, "interval": interval});
+    shop.apply(adopting("1h")).await;
+    let set = shop.until("InvalidSpec").await;
+    assert!(
+        message(&set).contains("spec.history.adopt: Migretti failed at 002 (public._migrations)"),
+        "{}",
+        message(&set)
+    );
+    assert_eq!(shop.ask("SELECT to_regnamespace('dunlin')").await, "NULL", "nothing was made");
+    shop.ask("UPDATE _migrations SET status = 'applied'").await;
+    shop.apply(adopting("2h")).await;
+    let all = |version: &'static str, count| {
+        move |set: &MigrationSet| standing(set) == at(version, count, 0) && is_ready(set)
+    };
+    shop.until_that("shop", "the third is applied", all("003", 3)).await;
+    let kinds = "SELECT string_agg(version || ' ' || kind, ', ' ORDER BY id) FROM dunlin.run";
+    assert_eq!(shop.ask(kinds).await, "001 import, 002 import, 003 apply");
+    let applied_at = "SELECT applied_at AT TIME ZONE 'UTC' FROM dunlin.migration WHERE version = '001'";
+    assert_eq!(shop.ask(applied_at).await, "2026-02-15 12:00:00");
+    assert_eq!(shop.ask("SELECT count(*) FROM users").await, "1");
+    shop.ask("INSERT INTO _migrations (id, name) VALUES ('009', 'elsewhere')").await;
+    shop.files("sql", &[USERS, ORDERS, ITEMS, PRICES]).await;
+    shop.until_that("shop", "the fourth is applied", all("004", 4)).await;
+    assert_eq!(shop.ask("SELECT count(*) FROM dunlin.run WHERE kind = 'import'").await, "2");
     shop.close().await;
 }
 

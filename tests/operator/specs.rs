@@ -136,7 +136,16 @@ fn fields() -> Vec<(&'static str, Vec<Value>)> {
         ),
         ("history/baseline", words(&["003", "none", "001_users", "1"])),
         ("history/takeOver", words(&["a/b", "a", "a/b/c", "/"])),
-        ("history/adopt", vec![json!({"from": "Flyway", "keepInStep": true}), json!({"from": "nope"}), json!({})]),
+        (
+            "history/adopt",
+            vec![
+                json!({"from": "Flyway", "keepInStep": true}),
+                json!({"from": "Migretti"}),
+                json!({"from": "Herogold", "keepInStep": true}),
+                json!({"from": "nope"}),
+                json!({}),
+            ],
+        ),
         (
             "target",
             words(&[

@@ -17,6 +17,7 @@ mod pooler;
 mod postgres;
 mod proxy;
 mod standby;
+pub mod tools;
 mod wait;
 
 pub use catalogs::CATALOGS;

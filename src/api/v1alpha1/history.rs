@@ -47,8 +47,10 @@ pub struct HistorySpec {
     #[schemars(length(min = 3, max = 317), regex(pattern = rules::OWNER))]
     pub take_over: Option<String>,
 
-    /// Another tool's history, taken over without running anything. Doesn't work yet: a set that asks for it is
-    /// `InvalidSpec`.
+    /// At first contact with a database that another tool has migrated: what that tool has recorded as applied is recorded
+    /// here as applied, at the same times, without running anything. Where the history knows of a migration already, it
+    /// changes nothing, and may go or stay. With `baseline` beside it, what the tool has not recorded up to there is
+    /// recorded on trust.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopt: Option<Adopt>,
 }
@@ -57,9 +59,12 @@ pub struct HistorySpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Adopt {
-    /// The tool whose history is there.
+    /// The tool whose history is there: Migretti, Metapg, Psqlmodel or Herogold. The others don't work yet: a set that names
+    /// one is `InvalidSpec`. Its table is looked for in every schema. Rows and files are matched by version, Herogold's by
+    /// name; checksums of Migretti and Metapg are compared, unless `policy.onChecksumDrift` is Report.
     pub from: AdoptFrom,
-    /// Whether the other tool's table is written as well, so that the way back stays open. Default: false.
+    /// Whether the other tool's table is written as well, so that the way back stays open. Doesn't work yet: true is
+    /// `InvalidSpec`. Default: false.
     #[serde(default)]
     pub keep_in_step: bool,
 }

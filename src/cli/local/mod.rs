@@ -12,6 +12,7 @@ pub mod files;
 pub mod history;
 mod hook_fields;
 mod hooks;
+pub mod import;
 mod interpolate;
 pub mod lint;
 mod meter;

@@ -87,7 +87,8 @@ pub(super) fn read(
     convention: &Convention,
     problems: &mut Problems,
 ) -> Option<Draft> {
-    let text = text(file, problems)?;
+    let whole = text(file, problems)?;
+    let text = whole.strip_prefix('\u{feff}').unwrap_or(whole);
     let mut reader = Reader { file: &file.name, text, problems, sound: true };
     let marks = reader.marks(convention);
     let sections = reader.sections(&marks);
@@ -119,6 +120,7 @@ pub(super) fn read(
         depends: Vec::new(),
         replaces: Vec::new(),
         mode,
+        file_checksum: Checksum::of_file(whole),
         up,
         down,
     };
@@ -144,7 +146,7 @@ pub fn without_directives(text: &str) -> String {
     kept
 }
 
-/// The file's text without a byte order mark, if it is UTF-8 and not blank.
+/// The file's text, if it is UTF-8 and not blank.
 fn text<'a>(file: &'a BundleFile, problems: &mut Problems) -> Option<&'a str> {
     let text = match std::str::from_utf8(&file.bytes) {
         Ok(text) => text,
@@ -158,8 +160,7 @@ fn text<'a>(file: &'a BundleFile, problems: &mut Problems) -> Option<&'a str> {
             return None;
         }
     };
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if text.trim().is_empty() {
+    if text.strip_prefix('\u{feff}').unwrap_or(text).trim().is_empty() {
         let BundleFile { name, origin, .. } = file;
         problems.add(
             Reason::InvalidSource,

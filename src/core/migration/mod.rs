@@ -68,6 +68,8 @@ pub struct Migration {
     pub replaces: Vec<Version>,
     /// Transactional or not.
     pub mode: TransactionMode,
+    /// Of the whole file, as [`Checksum::of_file`] makes it: what Migretti records.
+    pub file_checksum: Checksum,
     /// The way up. An up section of comments alone has no statements: it is recorded and sends nothing.
     pub up: Section,
     /// The way down, if the file has one.
@@ -131,6 +133,16 @@ impl Checksum {
         }
         hash.update(rest);
         Self(hexadecimal(&hash.finalize()))
+    }
+
+    /// SHA-256 of a whole file's text, a byte order mark included, with each of its line ends (CRLF, CR, LF) as LF, as Python
+    /// reads text.
+    #[must_use]
+    pub fn of_file(text: &str) -> Self {
+        if text.contains('\r') {
+            return Self::of(&text.replace("\r\n", "\n").replace('\r', "\n"));
+        }
+        Self::of(text)
     }
 
     /// Takes a checksum as the history holds it.

@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::desired::{ApprovalRequired, Audience, GivenApproval, Reference};
+use crate::core::{
+    adopt::{Adopt, Edited, Foreign, ForeignRow, Tool, When},
+    desired::{ApprovalRequired, Audience, GivenApproval, Reference},
+};
 
 /// One file with a way down.
 fn both_ways(version: &str, header: &str) -> (String, String) {
@@ -530,6 +533,46 @@ fn a_baseline_stamps_what_there_is_up_to_it() {
         text(&unknown)
             .contains("spec.history.baseline: neither the source nor the database has 009; the nearest is 003_t")
     );
+}
+
+/// Q83: what another tool has applied takes its place in the order; what it hasn't is pending, or recorded on trust.
+#[test]
+fn another_tools_history_counts_as_applied() {
+    let all = line(&["001", "002", "003"]);
+    let adopting = |baseline: Option<&str>| {
+        with(|desired| {
+            desired.history.adopt =
+                Some(Adopt { from: Tool::Migretti, table: None, edited: Edited::Refuse, when: When::FirstContact });
+            desired.history.baseline = baseline.map(reference);
+        })
+    };
+    let has = |versions: &[&str], migrations: Vec<Recorded>| {
+        let row = |version: &&str| ForeignRow { version: Some((*version).to_owned()), ..ForeignRow::default() };
+        let rows = versions.iter().map(row).collect();
+        History { foreign: Some(Foreign::Table { name: "public._migrations".to_owned(), rows }), ..history(migrations) }
+    };
+    let adopted = |verdict: &Assessment| match &verdict.amendments[..] {
+        [Amendment::Adopt { rows }, ..] => rows.iter().map(|row| row.version.to_string()).collect(),
+        _ => Vec::new(),
+    };
+    let verdict = plan(&all, &has(&["001", "002"], Vec::new()), &adopting(None));
+    assert_eq!((way(&verdict).as_str(), reasons(&verdict), verdict.applied, verdict.on_trust), ("+003", vec![], 2, 0));
+    assert_eq!(adopted(&verdict), ["001", "002"]);
+    // Before what is applied there is a gap, which is found as any other is, and keeps nothing from being recorded.
+    let gap = plan(&all, &has(&["002"], Vec::new()), &adopting(None));
+    assert_eq!((reasons(&gap), adopted(&gap)), (vec![Reason::OutOfOrder], vec!["002".to_owned()]));
+    let trusted = plan(&all, &has(&["002"], Vec::new()), &adopting(Some("002")));
+    assert_eq!((way(&trusted).as_str(), reasons(&trusted), trusted.on_trust), ("+003", vec![], 1));
+    assert!(
+        matches!(&trusted.amendments[..], [Amendment::Adopt { .. }, Amendment::Stamp { versions }] if versions[0].as_str() == "001")
+    );
+    // What is in the way holds everything up: nothing is recorded on trust, either.
+    for baseline in [None, Some("002")] {
+        let unknown = plan(&all, &has(&["009"], Vec::new()), &adopting(baseline));
+        assert_eq!((reasons(&unknown), &unknown.amendments[..]), (vec![Reason::MissingMigration], &[][..]));
+    }
+    let known = plan(&all, &has(&["009"], applied(&all, &["001"])), &adopting(None));
+    assert_eq!((way(&known).as_str(), reasons(&known), &known.amendments[..]), ("+002 +003", vec![], &[][..]));
 }
 
 /// Ten thousand ways down, each of which needs the one before.

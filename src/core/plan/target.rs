@@ -171,8 +171,9 @@ fn needed(dir: &MigrationDir, place: usize) -> HashSet<usize> {
     needed
 }
 
-/// The places of what is to be recorded without running, at first contact with a database that a person says to have it.
-pub(super) fn baseline(ground: &Ground<'_>, assessment: &mut Assessment) -> HashSet<usize> {
+/// The places of what is to be recorded without running, at first contact with a database that a person says to have it;
+/// what another tool has `adopted` is recorded on that tool's word.
+pub(super) fn baseline(ground: &Ground<'_>, adopted: &HashSet<usize>, assessment: &mut Assessment) -> HashSet<usize> {
     let Some(reference) = &ground.desired.history.baseline else { return HashSet::new() };
     if ground.history.migrations.iter().any(Recorded::is_contact) {
         return HashSet::new();
@@ -190,9 +191,13 @@ pub(super) fn baseline(ground: &Ground<'_>, assessment: &mut Assessment) -> Hash
             return HashSet::new();
         }
     };
-    let stamped = &ground.dir.migrations()[..=last];
+    let stamped: HashSet<usize> = (0..=last).filter(|place| !adopted.contains(place)).collect();
+    if stamped.is_empty() {
+        return stamped;
+    }
     let spelled = |version: &Version| ground.row(version).map_or(version, |row| &row.version).clone();
-    let versions = stamped.iter().map(|migration| spelled(&migration.version)).collect();
+    let places = (0..=last).filter(|place| stamped.contains(place));
+    let versions = places.map(|place| spelled(&ground.dir.migrations()[place].version)).collect();
     assessment.amendments.push(Amendment::Stamp { versions });
-    (0..=last).collect()
+    stamped
 }

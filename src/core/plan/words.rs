@@ -11,7 +11,7 @@ use crate::core::{
 };
 
 /// At most five items and a count of the rest.
-pub(super) fn list<T: std::fmt::Display>(items: impl ExactSizeIterator<Item = T>) -> String {
+pub(in crate::core) fn list<T: std::fmt::Display>(items: impl ExactSizeIterator<Item = T>) -> String {
     let count = items.len();
     let mut text = items.take(5).map(|item| item.to_string()).collect::<Vec<_>>().join(", ");
     if count > 5 {

@@ -7,6 +7,7 @@ use sha2::Digest as _;
 use super::Tables;
 use crate::{
     core::{
+        adopt::Adopted,
         bundle::hexadecimal,
         desired::Action,
         history::{Recorded, RunError, SeedCounts},
@@ -50,7 +51,7 @@ pub struct Writer {
 /// Which row of `dunlin.run` a write belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunRow {
-    /// A new one, of this kind (`apply`, `rollback`, `resume`, `accept-checksum`, `replace`, `baseline`, `seed`, `hook`).
+    /// A new one, of this kind (`apply`, `rollback`, `resume`, `accept-checksum`, `replace`, `baseline`, `import`, `seed`, `hook`).
     New(&'static str),
     /// One that is there: a run that is tried again, or goes on.
     Existing(i64),
@@ -523,6 +524,24 @@ impl Writer {
             columns = Self::columns(migration, job),
             batch = self.batch,
             by = self.performed_by(),
+        )
+    }
+
+    /// Records a migration that another tool has applied, with what that has recorded of it.
+    #[must_use]
+    pub fn import(&self, migration: &Migration, job: &Job<'_>, adopted: &Adopted) -> String {
+        let Adopted { version: _, applied_at, duration_ms, by, batch } = adopted;
+        let writer = Self { batch: self.batch + batch, ..self.clone() };
+        format!(
+            "WITH run AS ({run}) INSERT INTO {table} AS m (\"set\", {COLUMNS}, state, batch, applied_at, duration_ms, applied_by, run) \
+             VALUES ((SELECT run.\"set\" FROM run), {columns}, 'applied', {batch}, {applied_at}, {duration_ms}, {by}, (SELECT run.id FROM run)) \
+             {ON_CONFLICT};",
+            run = writer.noted(job, "import"),
+            table = self.tables.table("migration"),
+            columns = Self::columns(migration, job),
+            batch = writer.batch,
+            applied_at = quote::optional(applied_at.as_ref()),
+            by = quote::literal(by),
         )
     }
 

@@ -8,6 +8,7 @@ mod consent;
 mod cut;
 mod durable;
 mod fixture;
+mod import;
 mod journal;
 mod orphan;
 mod places;

@@ -20,7 +20,8 @@ use super::{
     spec::{MigrationSet, MigrationSetSpec},
 };
 use crate::core::{
-    desired::{Audience, Desired, OnMissing, Owner, SessionSettings},
+    adopt::Edited,
+    desired::{Audience, Desired, OnChecksumDrift, OnMissing, Owner, SessionSettings},
     reference::{DatabaseRef, SeedsRef, SourceRef, ValueRef, VariableRef},
     variables::Variables,
 };
@@ -91,9 +92,12 @@ pub fn parse(set: &MigrationSet) -> Result<Parsed, InvalidSpec> {
 
     let (database, role, search_path) = references::read_database(database);
     let (source, digest, format) = references::read_source(source, &mut problems);
-    let history = policy::read_history(history, set, &mut problems);
+    let mut history = policy::read_history(history, set, &mut problems);
     let target = policy::read_target(target, &mut problems);
     let (policy, patience) = policy::read_policy(policy, &mut problems);
+    if let (Some(adopt), OnChecksumDrift::Report) = (&mut history.adopt, policy.on_checksum_drift) {
+        adopt.edited = Edited::Accept;
+    }
     if policy.on_missing == OnMissing::Rollback
         && digest.is_none()
         && source.as_ref().is_some_and(SourceRef::may_be_several)

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use super::{
     super::{
         duration::parse_duration,
-        history::HistorySpec,
+        history::{Adopt as AdoptSpec, AdoptFrom, HistorySpec},
         managers::{self, Key},
         policy::{
             Approval as ApprovalSpec, ApprovalRequired as ApprovalRequiredSpec, OnChecksumDriftPolicy, OnMissingPolicy,
@@ -17,6 +17,7 @@ use super::{
     problems::Problems,
 };
 use crate::core::{
+    adopt::{Adopt, Edited, Tool, When},
     bundle::Digest,
     desired::{
         Approval, ApprovalRequired, GivenApproval, HistoryLocation, OnChecksumDrift, OnMissing, OutOfOrder, Owner,
@@ -27,16 +28,55 @@ use crate::core::{
 pub(super) fn read_history(history: &HistorySpec, set: &MigrationSet, problems: &mut Problems) -> HistoryLocation {
     let HistorySpec { schema, set: key, lock_id, baseline, take_over, adopt } = history;
     let baseline = baseline.as_ref().and_then(|text| problems.take("spec.history.baseline", read_reference(text)));
-    if adopt.is_some() {
-        problems.add("spec.history.adopt", "is not supported yet: remove it");
-    }
+    let adopt = adopt.as_ref().and_then(|adopt| read_adopt(adopt, problems));
     HistoryLocation {
         schema: schema.clone(),
         set: key.clone().unwrap_or_else(|| set.name_any()),
         lock_id: *lock_id,
         baseline,
         take_over: read_take_over(take_over.as_deref(), set, problems),
+        adopt,
     }
+}
+
+/// Another tool's history, at first contact.
+fn read_adopt(adopt: &AdoptSpec, problems: &mut Problems) -> Option<Adopt> {
+    let AdoptSpec { from, keep_in_step } = adopt;
+    let path = "spec.history.adopt";
+    if *keep_in_step {
+        let message = "keepInStep is not supported yet: nothing is written to the other tool's table, which knows nothing of what \
+                       Dunlin applies; leave it out, and let that tool run no more";
+        problems.add(path, message);
+        return None;
+    }
+    let from = match from {
+        AdoptFrom::Migretti => Tool::Migretti,
+        AdoptFrom::Metapg => Tool::Metapg,
+        AdoptFrom::Psqlmodel => Tool::Psqlmodel,
+        AdoptFrom::Herogold => Tool::Herogold,
+        AdoptFrom::Goose
+        | AdoptFrom::Dbmate
+        | AdoptFrom::GolangMigrate
+        | AdoptFrom::Sqlx
+        | AdoptFrom::Diesel
+        | AdoptFrom::Flyway
+        | AdoptFrom::Refinery
+        | AdoptFrom::Atlas
+        | AdoptFrom::Liquibase
+        | AdoptFrom::Sqitch
+        | AdoptFrom::NodePgMigrate
+        | AdoptFrom::Prisma
+        | AdoptFrom::Drizzle
+        | AdoptFrom::Alembic => {
+            let message = format!(
+                "from {from:?} is not supported yet: Migretti, Metapg, Psqlmodel and Herogold are; spec.history.baseline records what \
+                 there is up to a version"
+            );
+            problems.add(path, message);
+            return None;
+        }
+    };
+    Some(Adopt { from, table: None, edited: Edited::Refuse, when: When::FirstContact })
 }
 
 /// The spec speaks first: an annotation is for who acts beside it.

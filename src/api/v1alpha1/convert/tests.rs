@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::v1alpha1::keep_managers_of_decisions;
 use crate::core::{
+    adopt::{Adopt, Edited, Tool, When},
     desired::{
         Action, Approval, ApprovalRequired, GivenApproval, HistoryLocation, OnChecksumDrift, OnMissing, OutOfOrder,
         Policy, Reference, Resolution, Rollback, TakeOver, Target, TransactionScope,
@@ -57,6 +58,7 @@ fn the_least_that_a_set_says_comes_to_the_defaults() {
                 lock_id: None,
                 baseline: None,
                 take_over: None,
+                adopt: None,
             },
             target: Target::Latest,
             session: SessionSettings {
@@ -126,6 +128,7 @@ fn everything_that_works_arrives() {
                 from: Owner { namespace: "old-ns".into(), name: "shop".into() },
                 by: "spec.history.takeOver".into(),
             }),
+            adopt: None,
         }
     );
     assert_eq!(
@@ -228,6 +231,7 @@ fn what_is_not_supported_yet_is_refused_by_its_field_and_never_ignored() {
         (json!({"source": {"configMaps": [{"name": "a"}], "format": "Goose"}}), "spec.source.format"),
         (json!({"source": {"configMaps": [{"name": "a"}], "format": "Drizzle"}}), "spec.source.format"),
         (json!({"history": {"adopt": {"from": "Flyway"}}}), "spec.history.adopt"),
+        (json!({"history": {"adopt": {"from": "Migretti", "keepInStep": true}}}), "spec.history.adopt"),
         (json!({"policy": {"onSchemaDrift": "Block"}}), "spec.policy.onSchemaDrift"),
         (json!({"policy": {"schemaDriftIgnore": ["table public.x"]}}), "spec.policy.schemaDriftIgnore"),
     ];
@@ -237,6 +241,26 @@ fn what_is_not_supported_yet_is_refused_by_its_field_and_never_ignored() {
         assert!(problems[0].starts_with(&format!("{path}: ")), "{problems:?}");
         assert!(problems[0].contains("not supported yet"), "{problems:?}");
     }
+}
+
+/// Q83, H20: four tools' histories are taken over at first contact; where drift is only told of, so is an edited file.
+#[test]
+fn a_tools_history_is_taken_over_at_first_contact() {
+    for (from, tool) in [
+        ("Migretti", Tool::Migretti),
+        ("Metapg", Tool::Metapg),
+        ("Psqlmodel", Tool::Psqlmodel),
+        ("Herogold", Tool::Herogold),
+    ] {
+        for (policy, edited) in [("Block", Edited::Refuse), ("Report", Edited::Accept)] {
+            let adopt = json!({"from": from, "keepInStep": false});
+            let spec = json!({"history": {"adopt": adopt}, "policy": {"onChecksumDrift": policy}});
+            let expected = Adopt { from: tool, table: None, edited, when: When::FirstContact };
+            assert_eq!(desired(&set(&spec)).expect("it can be honoured").history.adopt, Some(expected));
+        }
+    }
+    let flyway = problems(&json!({"history": {"adopt": {"from": "Flyway"}}}));
+    assert!(flyway[0].contains("Migretti, Metapg, Psqlmodel and Herogold are"), "{flyway:?}");
 }
 
 #[test]
