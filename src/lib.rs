@@ -6,6 +6,13 @@
 //! Who may import whom, held by `tests/architecture.rs`: `core` nobody; `api`, `source` and `database` only
 //! `core`; `execute` also `database`; `controller` and `cli` everything but each other. `fail_points` is for whoever has an effect.
 
+/// The commit that this was built from, where whoever built it said so in `DUNLIN_COMMIT`. A build never looks for it: from a
+/// tarball it is the same as from a clone.
+pub const COMMIT: &str = match option_env!("DUNLIN_COMMIT") {
+    Some(commit) if !commit.is_empty() => commit,
+    Some(_) | None => "unknown",
+};
+
 pub mod api;
 pub mod cli;
 pub mod controller;

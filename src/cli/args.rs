@@ -181,9 +181,10 @@ pub struct OperatorArgs {
     #[arg(long)]
     pub pod_gates: bool,
 
-    /// Where to serve metrics, such as 0.0.0.0:8080. Not supported yet.
+    /// Where to serve metrics, at /metrics: an address such as 0.0.0.0:8080, or :8080 for every address of the host. Port 0
+    /// is one that is free, which the log names.
     #[arg(long, value_name = "ADDRESS")]
-    pub metrics_addr: Option<String>,
+    pub metrics_addr: Option<Address>,
 
     /// Where to answer probes, at /healthz and /readyz: an address such as 0.0.0.0:8081, or :8081 for every address of
     /// the host. Port 0 is one that is free, which the log names.

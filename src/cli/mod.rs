@@ -33,14 +33,6 @@ use crate::telemetry::Logger;
 /// Why a command didn't do what it was asked to. Each says what to try next.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// A flag that a later version honours.
-    #[error("{flag} is not supported yet: {instead}")]
-    NotSupportedYet {
-        /// The flag, as it was written.
-        flag: &'static str,
-        /// What to do instead.
-        instead: &'static str,
-    },
     /// A flag about a lease, where there is none.
     #[error("{flag} is of no use without --leader-elect: add that, or leave {flag} out")]
     WithoutElection {
@@ -73,7 +65,7 @@ pub enum CliError {
 impl CliError {
     fn exit(&self) -> Exit {
         match self {
-            Self::NotSupportedYet { .. } | Self::WithoutElection { .. } | Self::Telemetry(_) => Exit::Usage,
+            Self::WithoutElection { .. } | Self::Telemetry(_) => Exit::Usage,
             Self::Operator(crate::controller::Error::Listen { .. }) => Exit::Input,
             // Somebody else is at work, or may be.
             Self::Operator(crate::controller::Error::LeaseLost { .. }) => Exit::Busy,

@@ -32,12 +32,9 @@ fn options(args: OperatorArgs) -> Result<controller::Options, CliError> {
         name: lease_name.unwrap_or_else(|| controller::LEASE_NAME.to_owned()),
         namespace: lease_namespace,
     });
-    if metrics_addr.is_some() {
-        return Err(CliError::NotSupportedYet { flag: "--metrics-addr", instead: "leave it out" });
-    }
     namespaces.sort_unstable();
     namespaces.dedup();
-    Ok(controller::Options { namespaces, grace_period, lease, pod_gates, health: health_addr })
+    Ok(controller::Options { namespaces, grace_period, lease, pod_gates, health: health_addr, metrics: metrics_addr })
 }
 
 #[cfg(test)]
@@ -54,15 +51,6 @@ mod tests {
             pod_gates: false,
             metrics_addr: None,
             health_addr: None,
-        }
-    }
-
-    #[test]
-    fn what_is_not_supported_yet_is_refused_by_name() {
-        let table = [(OperatorArgs { metrics_addr: Some("127.0.0.1:0".into()), ..args() }, "--metrics-addr")];
-        for (args, flag) in table {
-            let error = options(args).expect_err(flag).to_string();
-            assert!(error.starts_with(flag) && error.contains("not supported yet"), "{error}");
         }
     }
 

@@ -105,7 +105,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        controller::{events::Events, health::Health, lease::Leadership, looks::Looks, registry::Registry},
+        controller::{
+            events::Events, health::Health, lease::Leadership, looks::Looks, metrics::Metrics, registry::Registry,
+        },
         execute::Stop,
     };
 
@@ -126,6 +128,7 @@ mod tests {
             stop,
             leadership: Leadership::Alone,
             health: Arc::new(health),
+            metrics: Arc::<Metrics>::default(),
         }
     }
 

@@ -8,7 +8,10 @@ use kube::{
 };
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::{apart::LeftBehind, events::Events, health::Health, lease::Leadership, looks::Looks, registry::Registry};
+use super::{
+    apart::LeftBehind, events::Events, health::Health, lease::Leadership, looks::Looks, metrics::Metrics,
+    registry::Registry,
+};
 use crate::{
     api::v1alpha1::MigrationSet,
     core::{
@@ -40,6 +43,8 @@ pub(super) struct Context {
     pub leadership: Leadership,
     /// What the probes are told.
     pub health: Arc<Health>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Context {

@@ -191,7 +191,7 @@ mod tests {
     }
 
     fn elected(standing: Standing) -> Leadership {
-        Leadership::Elected(watch::channel(standing).1)
+        Leadership::Elected("dunlin-operator".into(), watch::channel(standing).1)
     }
 
     #[test]

@@ -67,8 +67,8 @@ pub(super) enum Standing {
 pub(super) enum Leadership {
     /// There is no lease: it is.
     Alone,
-    /// As the lease says.
-    Elected(watch::Receiver<Standing>),
+    /// As the lease of that name says.
+    Elected(Arc<str>, watch::Receiver<Standing>),
 }
 
 impl Leadership {
@@ -76,7 +76,7 @@ impl Leadership {
     pub fn may_work(&self) -> bool {
         match self {
             Self::Alone => true,
-            Self::Elected(standing) => {
+            Self::Elected(_, standing) => {
                 matches!(*standing.borrow(), Standing::Leading { until } if Instant::now() < until)
             }
         }
@@ -86,7 +86,15 @@ impl Leadership {
     pub fn standing(&self) -> Option<Standing> {
         match self {
             Self::Alone => None,
-            Self::Elected(standing) => Some(standing.borrow().clone()),
+            Self::Elected(_, standing) => Some(standing.borrow().clone()),
+        }
+    }
+
+    /// The name of the lease; of no lease, none.
+    pub fn lease_name(&self) -> &str {
+        match self {
+            Self::Alone => "",
+            Self::Elected(name, _) => name,
         }
     }
 
@@ -102,7 +110,7 @@ impl Leadership {
     }
 
     async fn until<T>(&self, wanted: impl Fn(&Standing) -> Option<T>) -> T {
-        if let Self::Elected(standing) = self
+        if let Self::Elected(_, standing) = self
             && let Ok(found) = standing.clone().wait_for(|standing| wanted(standing).is_some()).await
             && let Some(found) = wanted(&found)
         {
@@ -114,7 +122,7 @@ impl Leadership {
 
 /// A lease that is being held or waited for, by a task of its own.
 pub(super) struct Election {
-    standing: watch::Receiver<Standing>,
+    leadership: Leadership,
     /// The full name of the lease.
     pub lease: String,
     end: oneshot::Sender<()>,
@@ -131,6 +139,7 @@ impl Election {
         let (end, ended) = oneshot::channel();
         let me = identity();
         tracing::info!(%lease, identity = me, "standing for election");
+        let leadership = Leadership::Elected(name.as_str().into(), standing);
         let candidate = Candidate {
             api: Api::namespaced(client, &namespace),
             full_name: lease.clone(),
@@ -141,12 +150,12 @@ impl Election {
             complaint: None,
             beats,
         };
-        Self { standing, lease, end, task: tokio::spawn(candidate.run(ended)) }
+        Self { leadership, lease, end, task: tokio::spawn(candidate.run(ended)) }
     }
 
     /// Whether this process leads, for whoever asks.
     pub fn leadership(&self) -> Leadership {
-        Leadership::Elected(self.standing.clone())
+        self.leadership.clone()
     }
 
     /// Gives the lease back, if it is held, now that nothing is under way any more.
@@ -472,7 +481,7 @@ mod tests {
 
     #[test]
     fn a_leader_whose_time_is_over_may_not_work_though_nobody_has_told_it() {
-        let of = |standing| Leadership::Elected(watch::channel(standing).1).may_work();
+        let of = |standing| Leadership::Elected("dunlin-operator".into(), watch::channel(standing).1).may_work();
         assert!(of(Standing::Leading { until: Instant::now() + RENEW_DEADLINE }));
         assert!(!of(Standing::Leading { until: Instant::now() }));
         assert!(!of(Standing::Standby { holder: "other".to_owned() }));

@@ -15,6 +15,7 @@ use super::{
     due::is_forged,
     hooks::ClusterHooks,
     looks::Expected,
+    metrics::{Done, Looked},
     observe::{self, Short},
     perform::{Progress, perform},
     registry::{PastLook, Remembered, Seen},
@@ -76,6 +77,7 @@ struct Conclusion {
     decision: Decision,
     /// What was seen of the database, if the look came so far.
     seen: Option<(History, Assessment)>,
+    done: Done,
 }
 
 impl<'a> Line<'a> {
@@ -216,7 +218,7 @@ impl<'a> Line<'a> {
         self.remembered.memory = decision.memory;
         let before = (look.history.clone(), look.assessment.clone());
         let performing = self.perform(&parsed, content, look, &decision.verdict, take_over_from.as_deref());
-        let (report, seen) = Box::pin(performing).await;
+        let (report, waited, seen) = Box::pin(performing).await;
         let begun = !report.applied.is_empty();
         let ending = match report.end {
             End::Finished => Ending::Finished,
@@ -226,7 +228,9 @@ impl<'a> Line<'a> {
         let observed = Observed::Executed { ending: &ending, assessment: seen.as_ref().map(|(_, seen)| seen) };
         let decision = self.decide(observed, &at());
         // What couldn't begin has changed nothing: the status says what the look has seen.
-        Ok(ended(decision, seen.or((!begun).then_some(before))))
+        let seen = seen.or((!begun).then_some(before));
+        let done = Done { applied: report.applied, waited };
+        Ok(Ended::Decided(Box::new(Conclusion { decision, seen, done })))
     }
 
     /// Whether the last look found a database.
@@ -294,7 +298,7 @@ impl<'a> Line<'a> {
         look: observe::Look,
         verdict: &Verdict,
         take_over_from: Option<&str>,
-    ) -> (Report, Option<(History, Assessment)>) {
+    ) -> (Report, Duration, Option<(History, Assessment)>) {
         let observe::Look { parameters, session, history, assessment, ownership: _ } = look;
         let uid = self.uid.clone();
         let (client, owner) = (self.context.client.clone(), self.name.clone());
@@ -315,13 +319,13 @@ impl<'a> Line<'a> {
         // The engine knows no MigrationSet; its lines are this one's all the same.
         let span = tracing::info_span!("run", set = %self.name);
         let mut shown = Shown { line: self, content, seen: (&history, &assessment), verdict };
-        let report = Box::pin(perform(session, work, stop, &mut shown).instrument(span)).await;
+        let (report, waited) = Box::pin(perform(session, work, stop, &mut shown).instrument(span)).await;
         self.context.registry.executed(&self.name, &self.uid);
         let seen = report.history.clone().map(|history| {
             let assessment = plan::plan(&content.dir, &history, &parsed.desired);
             (history, assessment)
         });
-        (report, seen)
+        (report, waited, seen)
     }
 
     fn summary<'s>(&self, verdict: &'s Verdict) -> Summary<'s> {
@@ -346,7 +350,7 @@ impl<'a> Line<'a> {
 
     /// Says what was decided, and remembers it.
     async fn conclude(mut self, conclusion: Conclusion) -> Result<Action, StatusError> {
-        let Conclusion { decision: Decision { act: _, verdict, mut again, memory }, seen } = conclusion;
+        let Conclusion { decision: Decision { act: _, verdict, mut again, memory }, seen, done } = conclusion;
         if verdict.reason.kind() == Kind::Stalled && self.set.variable_refs().iter().any(VariableRef::is_secret) {
             // Another value may be what helps.
             let soon = again.look.is_none_or(|look| look > SECRET_PAUSE).then_some(SECRET_PAUSE);
@@ -370,8 +374,9 @@ impl<'a> Line<'a> {
         if said_before == Some(verdict.reason) {
             tracing::debug!(set = %self.name, reason = %verdict.reason, again = ?again.look, "looked");
         } else {
-            tracing::info!(set = %self.name, reason = %verdict.reason, message = verdict.message, "looked");
+            tracing::info!(set = %self.name, reason = %verdict.reason, said = verdict.message, "looked");
         }
+        let looked = looked(&verdict, &status, seen.as_ref(), &done, now);
         let now = Instant::now();
         let look = PastLook {
             generation: self.generation,
@@ -385,6 +390,8 @@ impl<'a> Line<'a> {
         let (written, secrets, conflict_with) = (self.writer.known().clone(), self.secrets, self.conflict_with);
         let values = self.values;
         self.context.registry.remember(&self.name, &self.uid, |remembered| {
+            // Only of a set that is there: what is counted of one goes with it.
+            self.context.metrics.looked(&self.name, &looked);
             remembered.memory = memory;
             remembered.look = Some(look);
             if let Some(secrets) = secrets {
@@ -441,7 +448,24 @@ fn unseen(decision: Decision) -> Ended {
 }
 
 fn ended(decision: Decision, seen: Option<(History, Assessment)>) -> Ended {
-    Ended::Decided(Box::new(Conclusion { decision, seen }))
+    Ended::Decided(Box::new(Conclusion { decision, seen, done: Done::default() }))
+}
+
+/// The end of a look, for whoever counts.
+fn looked<'l>(
+    verdict: &Verdict,
+    status: &'l MigrationSetStatus,
+    seen: Option<&'l (History, Assessment)>,
+    done: &'l Done,
+    now: Timestamp,
+) -> Looked<'l> {
+    let failed = seen.and_then(|(_, seen)| seen.findings.iter().find_map(|finding| finding.failure.as_ref()));
+    let failed = failed.and_then(|failed| match failed.subject {
+        Subject::Migration { direction, .. } => Some(direction),
+        Subject::Task { .. } => None,
+    });
+    let history = seen.map(|(history, _)| history);
+    Looked { reason: verdict.reason, status, failed, done, history, now: now.as_second() }
 }
 
 fn circumstances(occasion: Occasion, places: Places, interval: Duration) -> Circumstances {

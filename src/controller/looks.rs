@@ -12,6 +12,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 const QUICK: usize = 64;
 /// Slow ones, in which there is little but waiting.
 const SLOW: usize = 256;
+/// Looks at one time, of both kinds.
+pub(super) const MOST: usize = QUICK + SLOW;
 /// From when on a look is slow.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
 

@@ -15,6 +15,7 @@ mod index;
 mod lease;
 mod line;
 mod looks;
+mod metrics;
 mod observe;
 mod perform;
 mod reconcile;
@@ -28,7 +29,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt};
 use kube::{
-    Client,
+    Client, Config,
+    client::ClientBuilder,
     runtime::{
         applier,
         controller::{self, Action},
@@ -46,6 +48,7 @@ use context::Context;
 use health::{Beats, Health};
 use lease::{Election, Leadership};
 pub use lease::{LEASE_NAME, LeaseOptions};
+use metrics::{Counting, Metrics};
 use registry::{Registry, name_of};
 pub use status::StatusError;
 
@@ -69,6 +72,8 @@ pub struct Options {
     pub pod_gates: bool,
     /// Where to answer probes; None for nowhere.
     pub health: Option<Address>,
+    /// Where to serve metrics; None for nowhere.
+    pub metrics: Option<Address>,
 }
 
 /// Why the operator couldn't start or go on.
@@ -105,7 +110,14 @@ pub enum Error {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { namespaces: Vec::new(), grace_period: GRACE_PERIOD, lease: None, pod_gates: false, health: None }
+        Self {
+            namespaces: Vec::new(),
+            grace_period: GRACE_PERIOD,
+            lease: None,
+            pod_gates: false,
+            health: None,
+            metrics: None,
+        }
     }
 }
 
@@ -115,9 +127,10 @@ impl Default for Options {
 /// [`Error`] when it can't start, or has lost its lease.
 pub async fn run(options: Options) -> Result<(), Error> {
     let mut signals = Signals::listen()?;
-    let client = Client::try_default().await.map_err(|error| Error::Client(error.into()))?;
+    let metrics = Arc::<Metrics>::default();
+    let client = counted_client(&metrics).await.map_err(Error::Client)?;
     let (asked, shutdown) = tokio::sync::oneshot::channel();
-    let operator = run_until(client, options, shutdown.map(|_| ()));
+    let operator = operate(client, options, metrics, shutdown.map(|_| ()));
     tokio::pin!(operator);
     tokio::select! {
         ended = &mut operator => return ended,
@@ -145,8 +158,25 @@ pub async fn run_until(
     options: Options,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    let Options { namespaces, grace_period, lease, pod_gates, health: health_address } = options;
+    operate(client, options, Arc::default(), shutdown).await
+}
+
+/// The API server of the environment, with every request counted.
+async fn counted_client(metrics: &Arc<Metrics>) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
+    let builder = ClientBuilder::try_from(Config::infer().await?)?;
+    Ok(builder.with_layer(&Counting(Arc::clone(metrics))).build())
+}
+
+async fn operate(
+    client: Client,
+    options: Options,
+    metrics: Arc<Metrics>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), Error> {
+    let Options { namespaces, grace_period, lease, pod_gates, health: health_address, metrics: metrics_address } =
+        options;
     let for_probes = listen("--health-addr", health_address).await?;
+    let for_scrapes = listen("--metrics-addr", metrics_address).await?;
     tracing::info!(?namespaces, "watching");
     let beats = Arc::<Beats>::default();
     let election = lease.map(|lease| Election::start(client.clone(), lease, Arc::clone(&beats)));
@@ -155,6 +185,7 @@ pub async fn run_until(
     let (stop, asked) = tokio::sync::watch::channel(Stop::No);
     let health = Arc::new(Health::new(&namespaces, Arc::clone(&beats), leadership.clone(), asked.clone()));
     let _probes = for_probes.map(|listener| answer_probes(listener, &health));
+    let _scrapes = for_scrapes.map(|listener| answer_scrapes(listener, &metrics, leadership.clone()));
     health::watch_the_executor(&beats);
     let (leaving, left) = mpsc::channel(apart::BACKLOG);
     let (wake, woken) = mpsc::channel(apart::BACKLOG);
@@ -170,6 +201,7 @@ pub async fn run_until(
         stop: asked,
         leadership,
         health,
+        metrics,
     });
     let reconciles = reconciles(&context, store, watch::requests(&context, &namespaces, writer, woken));
     let ended = {
@@ -213,6 +245,11 @@ async fn listen(flag: &'static str, address: Option<Address>) -> Result<Option<T
 fn answer_probes(listener: TcpListener, health: &Arc<Health>) -> Server {
     let health = Arc::clone(health);
     serve::serve(listener, move |path| health.page(path))
+}
+
+fn answer_scrapes(listener: TcpListener, metrics: &Arc<Metrics>, leadership: Leadership) -> Server {
+    let metrics = Arc::clone(metrics);
+    serve::serve(listener, move |path| (path == "/metrics").then(|| metrics.page(&leadership)))
 }
 
 /// The queue: whoever is asked for is looked at, and again when it is time.

@@ -2,7 +2,7 @@
 //!
 //! A status that can't be written while something runs changes nothing about what runs.
 
-use std::{pin::pin, time::Duration};
+use std::{convert::Infallible, pin::pin, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
@@ -20,15 +20,24 @@ pub(super) trait Progress: Send {
 }
 
 /// Executes, and shows what runs. What is being shown at the end is awaited, so that it isn't later than what the caller
-/// writes afterwards.
+/// writes afterwards. Answers also with how long what ran was seen waiting for the locks of others.
 pub(super) async fn perform(
     session: Session,
     work: Work<'_>,
     stop: watch::Receiver<Stop>,
     progress: &mut impl Progress,
-) -> Report {
+) -> (Report, Duration) {
     let (sender, mut receiver) = watch::channel(None);
-    let mut execution = pin!(execute::execute(session, work, stop, &sender));
+    let seen = receiver.clone();
+    let mut execution = pin!(async {
+        let mut waits = Waits::default();
+        let report = tokio::select! {
+            biased;
+            report = execute::execute(session, work, stop, &sender) => report,
+            never = waits.watch(seen) => match never {},
+        };
+        (report, waits.in_all(Instant::now()))
+    });
     let mut next = Instant::now() + FIRST;
     let mut shown: Option<Running> = None;
     loop {
@@ -52,6 +61,37 @@ pub(super) async fn perform(
         }
         shown = Some(running);
         next = Instant::now() + PAUSE;
+    }
+}
+
+/// How long what runs is seen waiting for the locks of others.
+#[derive(Debug, Default)]
+struct Waits {
+    since: Option<Instant>,
+    over: Duration,
+}
+
+impl Waits {
+    /// Watches what runs, without end.
+    async fn watch(&mut self, mut receiver: watch::Receiver<Option<Running>>) -> Infallible {
+        while receiver.changed().await.is_ok() {
+            let waits = receiver.borrow_and_update().as_ref().is_some_and(|running| !running.blocked_by.is_empty());
+            self.note(waits, Instant::now());
+        }
+        std::future::pending().await
+    }
+
+    fn note(&mut self, waits: bool, now: Instant) {
+        if waits {
+            self.since.get_or_insert(now);
+        } else {
+            self.over = self.in_all(now);
+            self.since = None;
+        }
+    }
+
+    fn in_all(&self, now: Instant) -> Duration {
+        self.over + self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 }
 

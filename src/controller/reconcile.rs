@@ -10,6 +10,7 @@ use super::{
     dereference,
     due::{Due, due},
     line::Line,
+    metrics,
     registry::{Remembered, name_of},
     status::StatusError,
 };
@@ -23,26 +24,38 @@ use crate::{
 /// # Errors
 /// [`StatusError`] when its status couldn't be written.
 pub(super) async fn reconcile(set: Arc<MigrationSet>, context: Arc<Context>) -> Result<Action, StatusError> {
+    let name = name_of(&*set);
     // A standby keeps what has happened for the day that it leads; every set is asked for anew then.
     if set.metadata.deletion_timestamp.is_some() || !context.may_work() {
+        context.metrics.dropped(&name);
         return Ok(Action::await_change());
     }
-    let name = name_of(&*set);
+    let under_way = context.metrics.begins(&name);
+    let result = Box::pin(look_if_due(&set, &context, &name)).await;
+    under_way.ends(match &result {
+        Ok(again) if *again == Action::await_change() => metrics::Result::Success,
+        Ok(_) => metrics::Result::RequeueAfter,
+        Err(_) => metrics::Result::Error,
+    });
+    result
+}
+
+async fn look_if_due(set: &MigrationSet, context: &Context, name: &Owner) -> Result<Action, StatusError> {
     let uid = set.uid().unwrap_or_default();
-    let (remembered, happened) = context.registry.begin(&name, &uid);
-    match due(&set, &remembered, happened, Instant::now()) {
+    let (remembered, happened) = context.registry.begin(name, &uid);
+    match due(set, &remembered, happened, Instant::now()) {
         Due::Rest(rest) => return Ok(rest.map_or_else(Action::await_change, Action::requeue)),
         Due::Secret => {
-            if let Some(rest) = secret_is_the_same(&context, &set, &name, &uid, &remembered).await {
+            if let Some(rest) = secret_is_the_same(context, set, name, &uid, &remembered).await {
                 return Ok(rest);
             }
         }
         Due::Look => {}
     }
-    let line = Line::new(&context, &set, name.clone(), uid.clone(), remembered);
+    let line = Line::new(context, set, name.clone(), uid.clone(), remembered);
     let result = Box::pin(line.run()).await;
     if result.is_err() {
-        context.registry.give_back(&name, &uid, happened);
+        context.registry.give_back(name, &uid, happened);
     }
     result
 }

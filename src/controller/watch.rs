@@ -83,6 +83,13 @@ pub(super) fn requests(
     let woken = stream::poll_fn(move |task| woken.poll_recv(task).map(|name| name.map(|name| vec![name])));
     let elected = stream::once(elected(Arc::clone(context)));
     let names = stream::select(stream::select(of_sets, maps), stream::select(woken, elected)).flat_map(stream::iter);
+    let context = Arc::clone(context);
+    let names = names.inspect(move |name| {
+        // Nobody waits for a standby.
+        if context.may_work() {
+            context.metrics.asked(name);
+        }
+    });
     names.map(|name| Ok(ReconcileRequest::from(reference(&name)))).boxed()
 }
 
@@ -171,7 +178,11 @@ impl Sets {
 
     fn deleted(&mut self, set: &MigrationSet) -> Vec<Owner> {
         self.writer.apply_watcher_event(&Event::Delete(set.clone()));
-        self.context.registry.gone(&name_of(set))
+        let name = name_of(set);
+        let concerned = self.context.registry.gone(&name);
+        // Behind the registry, which no look adds to any more.
+        self.context.metrics.forget(&name);
+        concerned
     }
 }
 

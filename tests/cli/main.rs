@@ -145,12 +145,17 @@ fn a_flag_that_does_not_exist_is_a_usage_error_that_names_the_one_meant() {
 }
 
 #[test]
-fn a_flag_that_is_not_supported_yet_is_an_error_and_never_ignored() {
-    for (flag, value) in [("--metrics-addr", ":0")] {
-        let ran = dunlin(&["operator", &format!("{flag}={value}")]);
-        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{flag}");
-        assert!(ran.stderr.starts_with(&format!("dunlin: {flag}")), "{}", ran.stderr);
-        assert!(ran.stderr.contains("not supported yet"), "{}", ran.stderr);
+fn a_flag_of_the_operator_that_would_do_nothing_is_an_error() {
+    for (arguments, said) in [
+        (["--lease-name", "till"], "--lease-name is of no use without --leader-elect"),
+        (["--lease-namespace", "shop"], "--lease-namespace is of no use without --leader-elect"),
+        (["--lease-name", "Till_1"], "a name of Kubernetes has"),
+        (["--health-addr", "8080"], "an address is IP:PORT"),
+        (["--metrics-addr", "localhost:8080"], "an address is IP:PORT"),
+    ] {
+        let ran = dunlin(&["operator", arguments[0], arguments[1]]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(ran.stderr.contains(said), "{}", ran.stderr);
     }
 }
 

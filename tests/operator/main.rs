@@ -25,6 +25,7 @@ mod kubectl;
 mod lease;
 mod liar;
 mod line;
+mod metrics;
 mod outage;
 mod pack;
 mod pooler;

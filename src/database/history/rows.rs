@@ -357,7 +357,8 @@ impl Writer {
         )
     }
 
-    /// Writes a statement's row: `intent` before it starts, `done` with or after it.
+    /// Writes a statement's row: `intent` before it starts, `done` with or after it. It has started when the transaction of its
+    /// row has, be it that of the intent or its own.
     #[must_use]
     pub fn statement(
         &self,
@@ -371,7 +372,7 @@ impl Writer {
         let finished = if state == "intent" { "NULL" } else { "pg_catalog.clock_timestamp()" };
         format!(
             "INSERT INTO {table} AS s (run, ordinal, \"set\", sha256, prefix_sha256, state, backend_pid, backend_start, before, started_at, finished_at) \
-             VALUES ({run}, {ordinal}, {claim}, {sha256}, {prefix}, '{state}', {pid}, {start}, {before}, pg_catalog.clock_timestamp(), {finished}) \
+             VALUES ({run}, {ordinal}, {claim}, {sha256}, {prefix}, '{state}', {pid}, {start}, {before}, pg_catalog.transaction_timestamp(), {finished}) \
              ON CONFLICT (run, ordinal) DO UPDATE SET \"set\" = EXCLUDED.\"set\", sha256 = EXCLUDED.sha256, \
              prefix_sha256 = EXCLUDED.prefix_sha256, state = EXCLUDED.state, backend_pid = EXCLUDED.backend_pid, \
              backend_start = EXCLUDED.backend_start, before = COALESCE(EXCLUDED.before, s.before), finished_at = EXCLUDED.finished_at",

@@ -63,7 +63,7 @@ mod tests {
         r#"{"timestamp":"2026-11-21T22:00:00.000004Z","level":"INFO","message":"looked","set":"elsewhere/shop","reason":"UpToDate","target":"dunlin::controller::line"}"#,
         r#"{"timestamp":"2026-11-21T22:00:00.000005Z","level":"INFO","message":"watching","namespaces":"[\"shop\"]","target":"dunlin::controller"}"#,
         "2026-11-21T22:00:00.000006Z  INFO run{set=shop/shop}: dunlin::execute::step: applied version=001 name=\"users\" history=\"shop\"",
-        "2026-11-21T22:00:00.000007Z  INFO dunlin::controller::line: looked set=shop/other reason=UpToDate message=\"\"",
+        "2026-11-21T22:00:00.000007Z  INFO dunlin::controller::line: looked set=shop/other reason=UpToDate said=\"\"",
     ];
 
     fn of(name: Option<&str>) -> Vec<usize> {
