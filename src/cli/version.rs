@@ -1,4 +1,4 @@
-//! `dunlin version`: what this program is, which API it speaks, and which history it writes.
+//! `dunlin version`: what this program is and of which commit, which API it speaks, and which history it writes.
 
 use kube::Resource;
 use serde::Serialize;
@@ -8,7 +8,7 @@ use super::{
     args::VersionArgs,
     output::{self, OutputFormat},
 };
-use crate::{api::v1alpha1::MigrationSet, database::history::layout::LAYOUT};
+use crate::{COMMIT, api::v1alpha1::MigrationSet, database::history::layout::LAYOUT};
 
 /// What `-o json` prints. A format: fields are added, never renamed.
 #[derive(Debug, Serialize)]
@@ -16,6 +16,8 @@ use crate::{api::v1alpha1::MigrationSet, database::history::layout::LAYOUT};
 struct Versions {
     /// The version of this program.
     version: &'static str,
+    /// The commit that it was built from; `unknown` where the build was told none.
+    commit: &'static str,
     /// The API that it speaks.
     api_version: String,
     /// The layout of the history's tables that it writes.
@@ -26,14 +28,15 @@ struct Versions {
 pub(super) fn run(args: &VersionArgs) -> Result<(), CliError> {
     let versions = Versions {
         version: env!("CARGO_PKG_VERSION"),
+        commit: COMMIT,
         api_version: MigrationSet::api_version(&()).into_owned(),
         history_layout: LAYOUT,
     };
-    let Versions { version, api_version, history_layout } = &versions;
+    let Versions { version, commit, api_version, history_layout } = &versions;
     match args.output {
-        OutputFormat::Text => {
-            output::print(&format!("dunlin   {version}\nAPI      {api_version}\nhistory  layout {history_layout}\n"))
-        }
+        OutputFormat::Text => output::print(&format!(
+            "dunlin   {version}\ncommit   {commit}\nAPI      {api_version}\nhistory  layout {history_layout}\n"
+        )),
         format @ (OutputFormat::Json | OutputFormat::Yaml) => output::print_as(format, &versions),
     }
 }

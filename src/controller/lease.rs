@@ -204,8 +204,8 @@ impl Candidate {
 
     /// One try, and the pause behind it.
     async fn one_round(&mut self) {
-        let held_up = || "this process was held up".to_owned();
-        let Some(left) = self.time_left() else { return self.lose_by_time(held_up()) };
+        let held_up = "this process was held up";
+        let Some(left) = self.time_left() else { return self.lose_by_time(held_up) };
         let trouble = match timeout(TRY.min(left), self.attempt()).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(in_words(&error)),
@@ -215,7 +215,7 @@ impl Candidate {
         if self.has_lost() {
             return;
         }
-        let Some(left) = self.time_left() else { return self.lose_by_time(trouble.unwrap_or_else(held_up)) };
+        let Some(left) = self.time_left() else { return self.lose_by_time(trouble.as_deref().unwrap_or(held_up)) };
         let pause = match self.leading_until() {
             Some(_) => RETRY_PERIOD,
             // Candidates that have begun together needn't ask together.
@@ -230,7 +230,7 @@ impl Candidate {
         Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
     }
 
-    fn lose_by_time(&self, why: String) {
+    fn lose_by_time(&self, why: &str) {
         self.lose(format!("it wasn't renewed within {} s: {why}", RENEW_DEADLINE.as_secs()));
     }
 
@@ -329,18 +329,17 @@ impl Candidate {
         if self.complaint.as_ref() == trouble {
             return;
         }
-        match trouble {
-            Some(error) => {
-                tracing::warn!(lease = self.full_name, error, "the lease can't be read or written; it is tried again");
-                self.standing.send_if_modified(|standing| match standing {
-                    Standing::Unknown(why) => {
-                        why.clone_from(error);
-                        true
-                    }
-                    Standing::Standby { .. } | Standing::Leading { .. } | Standing::Lost(_) => false,
-                });
-            }
-            None => tracing::info!(lease = self.full_name, "the lease can be read and written"),
+        if let Some(error) = trouble {
+            tracing::warn!(lease = self.full_name, error, "the lease can't be read or written; it is tried again");
+            self.standing.send_if_modified(|standing| match standing {
+                Standing::Unknown(why) => {
+                    why.clone_from(error);
+                    true
+                }
+                Standing::Standby { .. } | Standing::Leading { .. } | Standing::Lost(_) => false,
+            });
+        } else {
+            tracing::info!(lease = self.full_name, "the lease can be read and written");
         }
         self.complaint = trouble.cloned();
     }

@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn a_lease_is_taken_when_it_is_nobodys_or_stands_still_for_its_duration() {
-        let (now, almost, over) = (Duration::ZERO, LEASE_DURATION - Duration::from_millis(1), LEASE_DURATION);
+        let (now, almost, over) = (Duration::ZERO, Duration::from_millis(14_999), LEASE_DURATION);
         for (record, unchanged_for, expected) in [
             (None, now, Turn::Create),
             (None, over, Turn::Create),

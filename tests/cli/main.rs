@@ -57,6 +57,12 @@ fn plugin() -> (tempfile::TempDir, PathBuf) {
     (folder, link)
 }
 
+/// What the build was told; it asks no Git, so that a build from a tarball is the same.
+const COMMIT: &str = match option_env!("DUNLIN_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
+
 /// M01: one binary, which says its version.
 #[test]
 fn version_prints_the_program_and_the_api() {
@@ -64,7 +70,10 @@ fn version_prints_the_program_and_the_api() {
     assert_eq!(ran.code, Some(0));
     assert_eq!(
         ran.stdout,
-        format!("dunlin   {}\nAPI      dunlin.dev/v1alpha1\nhistory  layout 1\n", env!("CARGO_PKG_VERSION"))
+        format!(
+            "dunlin   {}\ncommit   {COMMIT}\nAPI      dunlin.dev/v1alpha1\nhistory  layout 1\n",
+            env!("CARGO_PKG_VERSION")
+        )
     );
     assert_eq!(ran.stderr, "");
 }
@@ -77,7 +86,12 @@ fn version_prints_json_for_programs() {
     let versions: Value = serde_json::from_str(&ran.stdout).expect("it is JSON");
     assert_eq!(
         versions,
-        serde_json::json!({"version": env!("CARGO_PKG_VERSION"), "apiVersion": "dunlin.dev/v1alpha1", "historyLayout": 1})
+        serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "commit": COMMIT,
+            "apiVersion": "dunlin.dev/v1alpha1",
+            "historyLayout": 1,
+        })
     );
 }
 

@@ -94,15 +94,18 @@ async fn leader_first(shop: &Shop, one: Replica, other: Replica) -> [Replica; 2]
     if leader == one.identity { [one, other] } else { [other, one] }
 }
 
-/// Everything that was ever seen of the lease: who held it, and when that was seen.
+/// Who held the lease, and when that was seen.
+type Seen = Vec<(Instant, Option<String>)>;
+
+/// Everything that was ever seen of the lease.
 struct History {
-    seen: Arc<Mutex<Vec<(Instant, Option<String>)>>>,
+    seen: Arc<Mutex<Seen>>,
     task: JoinHandle<()>,
 }
 
 impl History {
     fn of(shop: &Shop) -> Self {
-        let seen = Arc::<Mutex<Vec<_>>>::default();
+        let seen = Arc::<Mutex<Seen>>::default();
         let (record, leases) = (Arc::clone(&seen), leases(shop));
         let task = tokio::spawn(async move {
             let mut events = watcher(leases, watcher::Config::default()).default_backoff().boxed();

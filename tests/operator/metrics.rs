@@ -1,5 +1,7 @@
 //! What a real operator counts, scraped while things happen to a set; and the same in its log and its events.
 
+#![allow(clippy::float_cmp, reason = "counts are exact")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use dunlin::api::v1alpha1::MigrationSet;

@@ -6,7 +6,8 @@ use super::{families, text::Page};
 
 /// Parts of a second in which the kernel counts time (`USER_HZ`): 100 wherever Dunlin is built for.
 const TICKS: f64 = 100.0;
-/// Where `utime`, `stime`, `starttime` and `vsize` stand in `/proc/self/stat`, from the field behind the name (proc_pid_stat(5)).
+/// Where `utime`, `stime`, `starttime` and `vsize` stand in `/proc/self/stat`, from the field behind the name (manual page
+/// `proc_pid_stat`).
 const UTIME: usize = 11;
 const STIME: usize = 12;
 const STARTTIME: usize = 19;

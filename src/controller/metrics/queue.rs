@@ -125,6 +125,8 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "counts, and seconds that are whole, are exact")]
+
     use super::*;
 
     fn name(name: &str) -> Owner {

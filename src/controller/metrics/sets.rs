@@ -77,14 +77,18 @@ fn index(direction: Direction) -> usize {
 
 #[derive(Debug)]
 pub(super) struct Sets {
-    sets: HashMap<Owner, Set>,
+    by_name: HashMap<Owner, Set>,
     durations: [Histogram; DIRECTIONS.len()],
     waits: Histogram,
 }
 
 impl Default for Sets {
     fn default() -> Self {
-        Self { sets: HashMap::new(), durations: DIRECTIONS.map(|_| Histogram::new(LONG)), waits: Histogram::new(LONG) }
+        Self {
+            by_name: HashMap::new(),
+            durations: DIRECTIONS.map(|_| Histogram::new(LONG)),
+            waits: Histogram::new(LONG),
+        }
     }
 }
 
@@ -102,7 +106,7 @@ impl Sets {
         if !waited.is_zero() {
             self.waits.observe(waited.as_secs_f64());
         }
-        let set = self.sets.entry(name.clone()).or_default();
+        let set = self.by_name.entry(name.clone()).or_default();
         for (_, direction) in applied {
             set.migrations[index(*direction)][SUCCEEDED] += 1;
         }
@@ -121,11 +125,11 @@ impl Sets {
 
     /// A set is there no more, and its series neither.
     pub fn forget(&mut self, name: &Owner) {
-        self.sets.remove(name);
+        self.by_name.remove(name);
     }
 
     pub fn write(&self, page: &mut Page) {
-        let mut sets: Vec<(&Owner, &Set)> = self.sets.iter().collect();
+        let mut sets: Vec<(&Owner, &Set)> = self.by_name.iter().collect();
         sets.sort_by(|(one, _), (other, _)| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
         for (family, value) in GAUGES {
             page.family(family, |samples| {
