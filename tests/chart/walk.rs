@@ -39,13 +39,14 @@ type Rights = BTreeSet<String>;
 /// Walks through what Dunlin does, and compares what the account asked for with what its roles let it do.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_uses_each_right_that_it_is_given_and_lacks_none() {
-    for scope in ["Own", "Cluster"] {
+    for (scope, gates) in [("Own", true), ("Cluster", false)] {
         let kubernetes = audited_kubernetes();
         install_crd_at(&kubernetes);
         let shop = Shop::at(&kubernetes, fresh_database().await).await;
         // A pod has its ports for itself; here each needs others.
         let objects_of_a_pod = || {
-            let values = json!({"scope": {"mode": scope}, "bindAddress": "127.0.0.1", "logLevel": "debug"});
+            let values = json!({"scope": {"mode": scope}, "bindAddress": "127.0.0.1", "logLevel": "debug",
+                "podGates": {"enabled": gates}});
             let release = Release {
                 name: "dunlin".to_owned(),
                 namespace: shop.namespace.clone(),
@@ -59,6 +60,9 @@ async fn the_operator_uses_each_right_that_it_is_given_and_lacks_none() {
         let pods = ["dunlin-a", "dunlin-b"]
             .map(|pod| OperatorPod::start(&kubernetes, &shop.namespace, &objects_of_a_pod(), pod, &hold));
         walk(&shop, &hold).await;
+        if gates {
+            of_gates(&shop).await;
+        }
         let account = format!("system:serviceaccount:{}:dunlin", shop.namespace);
         let granted = granted(&objects);
         let asked = eventually("each right is used", LIMIT, async || {
@@ -221,6 +225,25 @@ async fn end_the_job_of(shop: &Shop, set: &str, kind: &str) {
     }
     let patch = Patch::Merge(json!({"status": status}));
     jobs.patch_status(&job.name_any(), &PatchParams::default(), &patch).await.expect("it is patched");
+}
+
+/// A pod that waits for a set which is Ready.
+async fn of_gates(shop: &Shop) {
+    shop.files("gate", &[("001_gate.sql", "SELECT 1;")]).await;
+    shop.apply_as("gate", json!({"source": {"configMaps": [{"name": "gate"}]}, "history": {"set": "gate"}})).await;
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {"name": "gated"},
+        "spec": {"schedulingGates": [{"name": "dunlin.dev/gate"}], "containers": [{"name": "app", "image": "localhost/app:1"}]},
+    }))
+    .expect("a pod");
+    let pods: Api<Pod> = Api::namespaced(shop.client.clone(), &shop.namespace);
+    pods.create(&PostParams::default(), &pod).await.expect("it is made");
+    eventually("its gate is lifted", LIMIT, async || {
+        let pod = pods.get("gated").await.expect("it is there");
+        let gates = pod.spec.and_then(|spec| spec.scheduling_gates).unwrap_or_default();
+        if gates.is_empty() { Ok(()) } else { Err(format!("{gates:?}")) }
+    })
+    .await;
 }
 
 /// A set that is deleted while its status is about to be written: whether it has gone is asked before that is believed.

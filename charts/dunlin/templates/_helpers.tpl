@@ -97,6 +97,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, create, delete]
+{{- end }}
+{{- if .Values.podGates.enabled }}
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch, patch]
+{{- else if .Values.rbac.hookJobs }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
