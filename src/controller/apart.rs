@@ -125,6 +125,7 @@ mod tests {
             registry: Registry::default(),
             looks: Looks::default(),
             leaving: mpsc::channel(1).0,
+            sets_changed: tokio::sync::Notify::new(),
             stop,
             leadership: Leadership::Alone,
             health: Arc::new(health),
