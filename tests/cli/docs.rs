@@ -59,3 +59,80 @@ async fn the_page_of_every_command_is_generated() {
         assert!(page.contains(&format!("\n## dunlin {verb}\n")), "{verb}");
     }
 }
+
+/// What the tool of a page has left in the database, before the page begins, and the history at its end.
+const LEFT_BEHIND: [(&str, &str, &str); 4] = [
+    (
+        include_str!("../../docs/migrate/flyway-jobs.md"),
+        "CREATE TABLE users (id bigint PRIMARY KEY, name text NOT NULL);
+         CREATE TABLE orders (id bigint PRIMARY KEY, user_id bigint NOT NULL);
+         CREATE TABLE flyway_schema_history (installed_rank int PRIMARY KEY, version varchar(50),
+           description varchar(200) NOT NULL, success boolean NOT NULL);
+         INSERT INTO flyway_schema_history VALUES (1, '1', 'create users', true), (2, '2', 'create orders', true)",
+        "001 stamped, 002 stamped, 003 applied",
+    ),
+    (
+        include_str!("../../docs/migrate/atlas-operator.md"),
+        "CREATE TABLE users (id bigint PRIMARY KEY, name text NOT NULL);
+         CREATE INDEX users_by_name ON users (name);
+         CREATE SCHEMA atlas_schema_revisions;
+         CREATE TABLE atlas_schema_revisions.atlas_schema_revisions (version varchar PRIMARY KEY,
+           applied bigint NOT NULL, total bigint NOT NULL, error text)",
+        "20260215120000 stamped, 20260301090000 stamped",
+    ),
+    (
+        include_str!("../../docs/migrate/schemahero.md"),
+        "CREATE TABLE users (id bigint PRIMARY KEY, name text NOT NULL)",
+        "001 stamped, 002 applied",
+    ),
+    (
+        include_str!("../../docs/migrate/helm-hooks.md"),
+        "CREATE TABLE users (id bigint PRIMARY KEY, name text NOT NULL)",
+        "001 applied",
+    ),
+];
+
+/// The pages for those who come from elsewhere are run as they are written, on a database as their tool leaves it.
+#[tokio::test]
+async fn the_ways_from_other_tools_work_as_written() {
+    for (page, left, expected) in LEFT_BEHIND {
+        let project = Project::new().await;
+        project.ask(left).await;
+        let is_migretti = page.contains("--from migretti");
+        if is_migretti {
+            project.ask(crate::support::tools::MIGRETTI).await;
+        }
+        let mut ran = 0;
+        for block in blocks(page) {
+            match (block.language.as_str(), block.word.as_str()) {
+                ("sh", "") => {
+                    run(&project, &block.text);
+                    ran += 1;
+                }
+                ("sql", "") => {
+                    project.ask(block.text.trim().trim_end_matches(';')).await;
+                }
+                ("sql", file) => {
+                    let folder = project.path(file).parent().map(std::fs::create_dir_all);
+                    folder.expect("it is in a folder").expect("the folder can be made");
+                    project.write(file, &block.text);
+                    if is_migretti {
+                        record(&project, file).await;
+                    }
+                }
+                ("yaml", "before" | "after") | ("console", "") => {}
+                (language, word) => panic!("nobody knows what to do with a block of {language:?} {word:?}"),
+            }
+        }
+        assert!(ran > 1, "a page has lost its commands");
+        let states = "SELECT string_agg(version || ' ' || state, ', ' ORDER BY version) FROM dunlin.migration";
+        assert_eq!(project.ask(states).await, expected);
+    }
+}
+
+/// Writes down what Migretti would have, of a file that it applied.
+async fn record(project: &Project, file: &str) {
+    let output = Command::new("sha256sum").arg(project.path(file)).output().expect("it runs");
+    let checksum = String::from_utf8(output.stdout).expect("it is text")[..64].to_owned();
+    project.ask(&format!("INSERT INTO _migrations (id, name, checksum) VALUES ('001', 'users', '{checksum}')")).await;
+}
