@@ -13,6 +13,7 @@ mod counting;
 mod crd;
 mod decided;
 mod disk;
+mod documents;
 mod failover;
 mod full;
 mod gates;

@@ -1,6 +1,6 @@
 //! H32: the pages of `docs/runbooks/`: there is one for each reason, and what they say is so.
 
-mod page;
+pub mod page;
 mod surroundings;
 mod trial;
 
