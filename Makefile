@@ -34,7 +34,7 @@ NEWEST := 18
 test: export DUNLIN_TEST_POSTGRES := $(or $(DUNLIN_TEST_POSTGRES),$(OLDEST))
 test-matrix: export VERSIONS := $(or $(VERSIONS),14 15 16 17 18)
 
-.PHONY: help requirements requirements-of-tests cluster tools build generate lint deny test test-matrix fuzz chaos chaos-long demo e2e bench clean
+.PHONY: help requirements requirements-of-tests cluster tools build generate lint docs deny test test-matrix fuzz chaos chaos-long demo e2e bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,6 +101,15 @@ lint: build cluster tools ## check format, lints, and that the generated files a
 	@$(DUNLIN) crd > $(TARGET)/generated/crd.yaml
 	@diff -u $(CRD) $(TARGET)/generated/crd.yaml || { echo "$(CRD) isn't what the types say: run make generate, and commit it" >&2; exit 1; }
 	@.ci/chart check
+
+docs: ## build the documents as a book, in target/book
+	@if command -v mdbook >/dev/null 2>&1; then \
+		mdbook build && echo "==> the book: target/book/index.html"; \
+	else \
+		echo "!!! mdbook isn't installed, so the book is NOT built; its pages are in docs/" >&2; \
+		echo "!!! get it with: cargo install mdbook --locked" >&2; \
+		exit 1; \
+	fi
 
 deny: | requirements ## check dependencies: duplicates, licenses, where they come from
 	@if cargo deny --version >/dev/null 2>&1; then \
