@@ -17,6 +17,8 @@ pub struct Description {
     pub server: String,
     #[serde(default)]
     pub bin: PathBuf,
+    #[serde(default)]
+    pub audit: PathBuf,
     pub postgres: Option<PostgresDescription>,
     pub pids: std::collections::BTreeMap<String, u32>,
 }

@@ -37,6 +37,15 @@ pub fn dedicated_kubernetes() -> Kubernetes {
     Kubernetes::start().unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// The same, with every answered request written down in [`Kubernetes::audit`].
+///
+/// # Panics
+///
+/// When it can't be started, with the reason.
+pub fn audited_kubernetes() -> Kubernetes {
+    Kubernetes::start_with(&["--audit"]).unwrap_or_else(|error| panic!("{error}"))
+}
+
 /// Creates an empty namespace at the shared API server, and returns its name.
 pub async fn fresh_namespace() -> String {
     kubernetes().fresh_namespace().await
@@ -44,7 +53,12 @@ pub async fn fresh_namespace() -> String {
 
 impl Kubernetes {
     fn start() -> Result<Self, String> {
-        Cluster::start("up", &["--without-postgres"]).map(|cluster| Self { cluster })
+        Self::start_with(&[])
+    }
+
+    fn start_with(flags: &[&str]) -> Result<Self, String> {
+        let flags = [&["--without-postgres"], flags].concat();
+        Cluster::start("up", &flags).map(|cluster| Self { cluster })
     }
 
     /// Creates an empty namespace, and returns its name.
@@ -63,6 +77,11 @@ impl Kubernetes {
     /// The administrator's kubeconfig.
     pub fn kubeconfig(&self) -> &Path {
         &self.cluster.description.kubeconfig
+    }
+
+    /// The requests that were answered, a JSON object a line; of an audited one.
+    pub fn audit(&self) -> &Path {
+        &self.cluster.description.audit
     }
 
     /// The API server's URL.

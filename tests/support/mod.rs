@@ -21,7 +21,7 @@ mod wait;
 
 pub use catalogs::CATALOGS;
 pub use fuzz::Fuzz;
-pub use kubernetes::{Kubernetes, dedicated_kubernetes, fresh_namespace, kubernetes};
+pub use kubernetes::{Kubernetes, audited_kubernetes, dedicated_kubernetes, fresh_namespace, kubernetes};
 pub use pooler::Pooler;
 pub use postgres::{
     Dedicated, Postgres, StopMode, dedicated_postgres, dedicated_postgres_version, fresh_database, postgres,

@@ -29,18 +29,33 @@ type Cluster struct {
 	Kubeconfig string
 	Server     string // the API server's URL
 	Bin        string // the folder with etcd, kube-apiserver and kubectl
+	Audit      string // the file of answered requests, or nothing
 
 	folder                      *folder.Folder
 	etcdPort, peerPort, apiPort int
 	client                      *http.Client
 }
 
+// auditPolicy has each answer written down once, with who asked and for what.
+const auditPolicy = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+`
+
 // Create writes certificates and kubeconfig of a cluster that isn't started yet.
 // Its programs are links to ourselves, or to those in KUBEBUILDER_ASSETS.
-func Create(home *folder.Folder) (*Cluster, error) {
+func Create(home *folder.Folder, audit bool) (*Cluster, error) {
 	c := &Cluster{folder: home, Kubeconfig: home.Join("kubeconfig"), Bin: home.Join("bin")}
 	if err := os.MkdirAll(home.Join("kubernetes"), 0o700); err != nil {
 		return nil, err
+	}
+	if audit {
+		c.Audit = home.Join("kubernetes", "audit.log")
+		if err := os.WriteFile(home.Join("kubernetes", "audit-policy.yaml"), []byte(auditPolicy), 0o600); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.link(); err != nil {
 		return nil, err
@@ -205,6 +220,9 @@ func (c *Cluster) StartAPIServer(ctx context.Context) (*process.Child, error) {
 			// no controller runs here.
 			"--disable-admission-plugins=ServiceAccount",
 			"--profiling=false",
+		}
+		if c.Audit != "" {
+			arguments = append(arguments, "--audit-policy-file="+in("audit-policy.yaml"), "--audit-log-path="+c.Audit)
 		}
 		return arguments, func() bool {
 			return answers(c.client, c.Server+"/readyz") && answers(c.client, c.Server+"/api/v1/namespaces/default")

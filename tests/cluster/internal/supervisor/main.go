@@ -80,6 +80,7 @@ type options struct {
 	dir                               string
 	withoutKubernetes                 bool
 	withoutPostgres, untilStdinCloses bool
+	audit                             bool
 	postgres                          postgres.Options
 }
 
@@ -90,6 +91,7 @@ func parse(arguments []string) (options, error) {
 	flags.StringVar(&parsed.dir, "dir", "", "the run's own `folder`, made and removed by it (default: a new one under the temp folder)")
 	flags.BoolVar(&parsed.withoutKubernetes, "without-kubernetes", false, "start no etcd and no kube-apiserver")
 	flags.BoolVar(&parsed.withoutPostgres, "without-postgres", false, "start no PostgreSQL")
+	flags.BoolVar(&parsed.audit, "audit", false, "have kube-apiserver write down every request that it has answered, in the file audit of the description")
 	flags.BoolVar(&parsed.untilStdinCloses, "until-stdin-closes", false, "end when standard input does, which it does with the process that holds it")
 	flags.Func("version", "PostgreSQL's major `version` (default: the newest on this machine)", func(text string) error {
 		major, err := strconv.Atoi(text)

@@ -20,12 +20,14 @@ import (
 type Description struct {
 	Dir string `json:"dir"`
 	// Env is a file that a shell sources to find everything.
-	Env        string               `json:"env"`
-	Kubeconfig string               `json:"kubeconfig,omitempty"`
-	Server     string               `json:"server,omitempty"`
-	Bin        string               `json:"bin,omitempty"`
-	Postgres   *PostgresDescription `json:"postgres,omitempty"`
-	Pids       map[string]int       `json:"pids"`
+	Env        string `json:"env"`
+	Kubeconfig string `json:"kubeconfig,omitempty"`
+	Server     string `json:"server,omitempty"`
+	Bin        string `json:"bin,omitempty"`
+	// Audit is the file of answered requests, where one was asked for.
+	Audit    string               `json:"audit,omitempty"`
+	Postgres *PostgresDescription `json:"postgres,omitempty"`
+	Pids     map[string]int       `json:"pids"`
 }
 
 // PostgresDescription is the part about PostgreSQL.
@@ -114,7 +116,7 @@ func (r *run) start(ctx context.Context, options options) error {
 		begin(func() error { return r.startPostgres(ctx, options.postgres) })
 	}
 	if !options.withoutKubernetes {
-		begin(func() error { return r.startKubernetes(ctx) })
+		begin(func() error { return r.startKubernetes(ctx, options.audit) })
 	}
 	var first error
 	for range parts {
@@ -136,8 +138,8 @@ func (r *run) startPostgres(ctx context.Context, options postgres.Options) error
 	return r.components.add(ctx, "postgres", server.Start, postgres.Stop)
 }
 
-func (r *run) startKubernetes(ctx context.Context) error {
-	cluster, err := kubernetes.Create(r.folder)
+func (r *run) startKubernetes(ctx context.Context, audit bool) error {
+	cluster, err := kubernetes.Create(r.folder, audit)
 	if err != nil {
 		return err
 	}
@@ -157,6 +159,7 @@ func (r *run) describe() Description {
 	description.Pids["supervisor"], description.Pids["tether"] = os.Getpid(), r.tether
 	if r.kubernetes != nil {
 		description.Kubeconfig, description.Server, description.Bin = r.kubernetes.Kubeconfig, r.kubernetes.Server, r.kubernetes.Bin
+		description.Audit = r.kubernetes.Audit
 	}
 	if server := r.postgres; server != nil {
 		uid := os.Getuid()
