@@ -9,6 +9,7 @@ SHELL := bash
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DUNLIN := $(TARGET)/debug/dunlin
 CLUSTER_BIN := target/cluster/bin
+TOOLS_BIN := target/tools/bin
 CLUSTER_SOURCES := $(shell find tests/cluster -name '*.go' ! -name '*_test.go') tests/cluster/go.mod tests/cluster/go.sum
 # Builds for debugging have fail points, with which `make chaos` stops operators; releases don't.
 FAILPOINTS := --features failpoints
@@ -22,13 +23,18 @@ GO := CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false' go
 KUBERNETES = $(shell awk '$$1 == "k8s.io/kubernetes" {print $$2; exit}' tests/cluster/go.mod)
 STAMP = -X k8s.io/component-base/version.gitVersion=$(KUBERNETES) -X k8s.io/client-go/pkg/version.gitVersion=$(KUBERNETES)
 
+# So do those of Helm: its own version, and of Kubernetes, whose version a chart may ask for, that of the client libraries.
+OF_TOOLS = $(shell awk '$$1 == "$(1)" {print $$2; exit}' tests/tools/go.mod)
+HELM_STAMP = -X helm.sh/helm/$(1)/internal/version.version=$(call OF_TOOLS,helm.sh/helm/$(1))
+OF_CLIENTS = -X helm.sh/helm/$(1).k8sVersionMajor=1 -X helm.sh/helm/$(1).k8sVersionMinor=$(word 2,$(subst ., ,$(call OF_TOOLS,k8s.io/client-go)))
+
 # The oldest and the newest PostgreSQL that Dunlin supports; DUNLIN_TEST_POSTGRES names the one that tests run against.
 OLDEST := 14
 NEWEST := 18
 test: export DUNLIN_TEST_POSTGRES := $(or $(DUNLIN_TEST_POSTGRES),$(OLDEST))
 test-matrix: export VERSIONS := $(or $(VERSIONS),14 15 16 17 18)
 
-.PHONY: help requirements requirements-of-tests cluster build generate lint deny test test-matrix fuzz chaos chaos-long demo bench clean
+.PHONY: help requirements requirements-of-tests cluster tools build generate lint deny test test-matrix fuzz chaos chaos-long demo bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,22 +54,34 @@ $(CLUSTER_BIN)/cluster: $(CLUSTER_SOURCES) | requirements
 	@for name in etcd kube-apiserver kubectl; do ln -sf cluster $(@D)/$$name; done
 	@mv $(@D)/cluster.new $@
 
+tools: $(TOOLS_BIN)/helm4 ## build what the chart is rendered with: Helm 3, Helm 4, helm-docs
+
+$(TOOLS_BIN)/helm4: tests/tools/go.mod tests/tools/go.sum | requirements
+	@echo "==> building Helm 3, Helm 4 and helm-docs: 2 to 4 minutes on two cores the first time, seconds after"
+	@mkdir -p $(@D)
+	@cd tests/tools && $(GO) build -v -ldflags '-s -w' -o $(abspath $(@D))/helm-docs github.com/norwoodj/helm-docs/cmd/helm-docs 2>&1 | ../../.ci/progress
+	@cd tests/tools && $(GO) build -v -ldflags '-s -w $(call HELM_STAMP,v3) $(call OF_CLIENTS,v3/pkg/chartutil) $(call OF_CLIENTS,v3/pkg/lint/rules)' \
+		-o $(abspath $(@D))/helm3 helm.sh/helm/v3/cmd/helm 2>&1 | ../../.ci/progress
+	@cd tests/tools && $(GO) build -v -ldflags '-s -w $(call HELM_STAMP,v4)' -o $(abspath $(@D))/helm4.new helm.sh/helm/v4/cmd/helm 2>&1 | ../../.ci/progress
+	@mv $(@D)/helm4.new $@
+
 build: | requirements ## build dunlin, for debugging
 	@echo "==> building dunlin: 2 to 6 minutes on two cores the first time, seconds after"
 	@cargo build --locked $(FAILPOINTS)
 
-generate: build ## write the generated files anew: crds/ from the types, docs/ from the command line and the tests, THIRD-PARTY.txt
+generate: build tools ## write the generated files anew: crds/ from the types, docs/ from the command line and the tests, deploy/ from the chart
 	@mkdir -p $(dir $(CRD)) $(TARGET)/generated
 	@$(DUNLIN) crd > $(TARGET)/generated/crd.yaml
 	@mv $(TARGET)/generated/crd.yaml $(CRD)
 	@$(DUNLIN) docs > $(TARGET)/generated/cli.md
 	@mv $(TARGET)/generated/cli.md docs/cli.md
 	@PARITY=write cargo test --quiet --locked $(FAILPOINTS) --test architecture parity >/dev/null
+	@.ci/chart generate
 	@.ci/licenses > $(TARGET)/generated/third-party.txt
 	@mv $(TARGET)/generated/third-party.txt THIRD-PARTY.txt
-	@echo "==> wrote $(CRD), docs/cli.md, docs/parity.md and THIRD-PARTY.txt"
+	@echo "==> wrote $(CRD), docs/cli.md, docs/parity.md, charts/dunlin/README.md, deploy/ and THIRD-PARTY.txt"
 
-lint: build cluster ## check format, lints, and that the generated files are up to date
+lint: build cluster tools ## check format, lints, and that the generated files are up to date
 	@echo "==> format"
 	@cargo fmt --check
 	@unformatted=$$(gofmt -l tests/cluster); if [ -n "$$unformatted" ]; then echo "run gofmt -w on: $$unformatted" >&2; exit 1; fi
@@ -75,6 +93,7 @@ lint: build cluster ## check format, lints, and that the generated files are up 
 	@mkdir -p $(TARGET)/generated
 	@$(DUNLIN) crd > $(TARGET)/generated/crd.yaml
 	@diff -u $(CRD) $(TARGET)/generated/crd.yaml || { echo "$(CRD) isn't what the types say: run make generate, and commit it" >&2; exit 1; }
+	@.ci/chart check
 
 deny: | requirements ## check dependencies: duplicates, licenses, where they come from
 	@if cargo deny --version >/dev/null 2>&1; then \
@@ -85,8 +104,8 @@ deny: | requirements ## check dependencies: duplicates, licenses, where they com
 		echo "!!! get it with: cargo install cargo-deny --locked    (2 minutes with --debug, which is fast enough)" >&2; \
 	fi
 
-test: requirements-of-tests cluster build lint ## run every test, and lint: on PostgreSQL 14, the engine's on 18 too
-	@echo "==> tests of Dunlin: unit, command line, operator, and the engine on PostgreSQL $(DUNLIN_TEST_POSTGRES), and a quick make chaos"
+test: requirements-of-tests cluster tools build lint ## run every test, and lint: on PostgreSQL 14, the engine's on 18 too
+	@echo "==> tests of Dunlin: unit, command line, operator, chart, and the engine on PostgreSQL $(DUNLIN_TEST_POSTGRES), and a quick make chaos"
 	@cargo test --locked $(FAILPOINTS) --no-fail-fast
 	@VERSIONS=$(NEWEST) .ci/matrix
 	@echo "==> tests of the cluster that those run against: some 20 s"
