@@ -15,5 +15,7 @@ mod accepted;
 mod documents;
 mod helm;
 mod objects;
+mod samples;
 mod scopes;
 mod values;
+mod walk;
