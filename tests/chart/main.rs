@@ -15,6 +15,7 @@ mod accepted;
 mod documents;
 mod helm;
 mod objects;
+mod release;
 mod samples;
 mod scopes;
 mod values;
