@@ -34,10 +34,10 @@ NEWEST := 18
 test: export DUNLIN_TEST_POSTGRES := $(or $(DUNLIN_TEST_POSTGRES),$(OLDEST))
 test-matrix: export VERSIONS := $(or $(VERSIONS),14 15 16 17 18)
 
-.PHONY: help requirements requirements-of-tests cluster tools build generate lint deny test test-matrix fuzz chaos chaos-long demo bench clean
+.PHONY: help requirements requirements-of-tests cluster tools build generate lint deny test test-matrix fuzz chaos chaos-long demo e2e bench clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 requirements: ## check that this machine has what a build needs
 	@.ci/requirements
@@ -125,6 +125,9 @@ chaos-long: requirements-of-tests cluster build ## run the tests of a hostile wo
 
 demo: cluster build ## show Dunlin at work, and stay up; EXIT=1 leaves at the end, CLUSTER=current uses your kubectl's cluster
 	@EXIT='$(EXIT)' CLUSTER='$(CLUSTER)' DUNLIN='$(abspath $(DUNLIN))' demo/run
+
+e2e: cluster tools ## install the chart in your kubeconfig's cluster, by Helm 3 and 4, and see it through; IMAGE=REPOSITORY:TAG, E2E_DATABASE_URL=…
+	@IMAGE='$(IMAGE)' .ci/e2e
 
 fuzz: cluster build ## look for texts that are split wrongly and specs that do harm; FUZZ_SECONDS=600, SEED=n repeats one
 	@DUNLIN_FUZZ_SECONDS='$(or $(FUZZ_SECONDS),300)' $(if $(SEED),DUNLIN_FUZZ_SEED='$(SEED)') \
