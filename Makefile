@@ -37,7 +37,7 @@ test-matrix: export VERSIONS := $(or $(VERSIONS),14 15 16 17 18)
 .PHONY: help requirements requirements-of-tests cluster tools build generate lint docs deny test test-matrix fuzz chaos chaos-long demo e2e bench clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 requirements: ## check that this machine has what a build needs
 	@.ci/requirements

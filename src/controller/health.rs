@@ -133,7 +133,7 @@ impl Health {
     /// The page of a path.
     pub fn page(&self, path: &str) -> Option<Page> {
         match path {
-            "/healthz" | "/livez" => Some(said(&self.ailments(Instant::now()))),
+            "/healthz" => Some(said(&self.ailments(Instant::now()))),
             "/readyz" => Some(said(&self.obstacles())),
             _ => None,
         }

@@ -29,7 +29,7 @@ fn the_table_of_rights_is_that_of_the_role() {
         .iter()
         .flat_map(|row| row[1].split(", ").map(|verb| format!("{verb} {}", row[0])))
         .collect();
-    let objects = Release::with(json!({"scope": {"mode": "Own"}})).objects();
+    let objects = Release::with(json!({"scope": {"mode": "Own"}, "podGates": {"enabled": true}})).objects();
     let role = objects.iter().find(|object| object["kind"] == "Role" && object["metadata"]["name"] == "dunlin");
     assert_eq!(written, rights(&role.expect("it is there")["rules"]));
 }
