@@ -52,11 +52,10 @@ fn expected(set: &MigrationSet) -> (&'static str, &'static str) {
     let is_of_now = observed.is_some_and(|observed| Some(observed) == set.metadata.generation.map(Into::into));
     match reason.as_deref().filter(|_| is_of_now) {
         _ if set.spec.suspend => ("InProgress", "Suspended"),
-        None => ("InProgress", "Progressing"),
         Some("UpToDate") => ("Current", "Healthy"),
         Some("MigrationFailed") => ("Failed", "Degraded"),
         Some("ApprovalRequired") => ("InProgress", "Suspended"),
-        Some("Checking" | "Applying" | "WaitingForSource" | "WaitingForSecret" | "Suspended") => {
+        None | Some("Checking" | "Applying" | "WaitingForSource" | "WaitingForSecret" | "Suspended") => {
             ("InProgress", "Progressing")
         }
         Some(other) => panic!("nobody has thought of {other}"),
@@ -110,7 +109,7 @@ fn the_kustomize_component_names_generated_config_maps() {
     let folder = tempfile::tempdir().expect("a folder");
     let write =
         |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("the folder takes a file");
-    for block in blocks(DOCUMENT).iter().filter(|block| block.word.ends_with(".yaml")) {
+    for block in blocks(DOCUMENT).iter().filter(|block| block.language == "yaml" && block.word != "template") {
         write(&block.word, &block.text);
     }
     write("001_customers.sql", "CREATE TABLE customers (id bigint PRIMARY KEY);\n");
