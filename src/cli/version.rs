@@ -22,21 +22,55 @@ struct Versions {
     api_version: String,
     /// The layout of the history's tables that it writes.
     history_layout: i32,
+    /// The operators of the cluster, where it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operators: Option<Vec<OperatorVersion>>,
+}
+
+/// An operator in a cluster.
+#[derive(Debug, Serialize, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct OperatorVersion {
+    /// Where its pods run.
+    pub namespace: String,
+    /// As their label says.
+    pub version: String,
 }
 
 /// Prints the version.
 pub(super) fn run(args: &VersionArgs) -> Result<(), CliError> {
+    print(args, None)
+}
+
+/// Prints the version, and those of the operators.
+pub(super) fn with_operators(args: &VersionArgs, operators: Vec<OperatorVersion>) -> Result<(), CliError> {
+    print(args, Some(operators))
+}
+
+fn print(args: &VersionArgs, operators: Option<Vec<OperatorVersion>>) -> Result<(), CliError> {
     let versions = Versions {
         version: env!("CARGO_PKG_VERSION"),
         commit: COMMIT,
         api_version: MigrationSet::api_version(&()).into_owned(),
         history_layout: LAYOUT,
+        operators,
     };
-    let Versions { version, commit, api_version, history_layout } = &versions;
+    let Versions { version, commit, api_version, history_layout, operators } = &versions;
     match args.output {
-        OutputFormat::Text => output::print(&format!(
-            "dunlin   {version}\ncommit   {commit}\nAPI      {api_version}\nhistory  layout {history_layout}\n"
-        )),
+        OutputFormat::Text => {
+            let operators = match operators.as_deref() {
+                None => String::new(),
+                Some([]) => "operator none\n".to_owned(),
+                Some(operators) => operators
+                    .iter()
+                    .map(|OperatorVersion { namespace, version }| {
+                        format!("operator {version} in namespace {namespace}\n")
+                    })
+                    .collect(),
+            };
+            output::print(&format!(
+                "dunlin   {version}\ncommit   {commit}\nAPI      {api_version}\nhistory  layout {history_layout}\n{operators}"
+            ))
+        }
         format @ (OutputFormat::Json | OutputFormat::Yaml) => output::print_as(format, &versions),
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     install::install_crd,
+    shop::LIMIT,
     support::{eventually, fresh_namespace, kubernetes},
 };
 
@@ -483,7 +484,12 @@ async fn kubectl_prints_the_columns_of_the_contract() {
 #[tokio::test]
 async fn kubectl_explains_every_field() {
     install_crd();
-    let output = kubernetes().kubectl(&["explain", "migrationset.spec.policy.lockTimeout"]);
-    let text = String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(text.contains("a duration from 1ms to 24h") && text.contains("Default: `3s`"), "{text}");
+    // The API server publishes a definition's schema some time after it serves the resource.
+    eventually("kubectl explains a field", LIMIT, async || {
+        let output = kubernetes().kubectl(&["explain", "migrationset.spec.policy.lockTimeout"]);
+        let text = String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+        let is_explained = text.contains("a duration from 1ms to 24h") && text.contains("Default: `3s`");
+        if is_explained { Ok(()) } else { Err(format!("{text}{}", String::from_utf8_lossy(&output.stderr))) }
+    })
+    .await;
 }

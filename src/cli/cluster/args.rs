@@ -66,8 +66,8 @@ pub enum ClusterCommand {
     /// Print what may stand in the place of the last word.
     #[command(name = "__complete", hide = true)]
     Complete(CompleteArgs),
-    /// Print the version of this program and of the API that it speaks.
-    Version(VersionArgs),
+    /// Print the versions of this program, of the API that it speaks, and of the operators in the cluster.
+    Version(ClusterVersionArgs),
 }
 
 /// Which cluster and namespace.
@@ -255,6 +255,22 @@ pub struct LogsArgs {
     /// The namespace in which the operator runs. Without it, it is looked for in all.
     #[arg(long, value_name = "NAMESPACE")]
     pub operator_namespace: Option<String>,
+}
+
+/// Settings of `version`.
+#[derive(Debug, Args)]
+pub struct ClusterVersionArgs {
+    /// This program's alone; the cluster isn't asked.
+    #[arg(long)]
+    pub client: bool,
+
+    /// The namespace in which the operator runs. Without it, it is looked for in all.
+    #[arg(long, value_name = "NAMESPACE", conflicts_with = "client")]
+    pub operator_namespace: Option<String>,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub version: VersionArgs,
 }
 
 /// Settings of `completion`.

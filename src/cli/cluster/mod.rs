@@ -24,12 +24,13 @@ mod rollback;
 mod standing;
 mod status;
 mod suspend;
+mod version;
 mod wait;
 
 use args::{AccessArgs, ClusterCli, ClusterCommand};
 pub use error::ClusterError;
 
-use super::{CliError, color, exit::Exit, talk, version};
+use super::{CliError, color, exit::Exit, talk};
 use crate::telemetry::Logger;
 use access::Cluster;
 
@@ -58,7 +59,7 @@ pub(super) fn run(cli: ClusterCli) -> Result<Exit, CliError> {
 
 async fn dispatch(command: &ClusterCommand, access: &AccessArgs) -> Result<Exit, CliError> {
     if let ClusterCommand::Version(args) = command {
-        return version::run(args).map(|()| Exit::Done);
+        return version::run(access, args).await.map(|()| Exit::Done);
     }
     if let ClusterCommand::Completion(_) = command {
         return completion::script().map(|()| Exit::Done);

@@ -43,5 +43,8 @@ where
     CliError: From<E>,
 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;
-    Ok(runtime.block_on(command)?)
+    let ended = runtime.block_on(command);
+    // Nothing of it is wanted any more, and a thread that still reads isn't waited for.
+    runtime.shutdown_background();
+    Ok(ended?)
 }

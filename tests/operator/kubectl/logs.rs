@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
 use super::{
@@ -82,6 +84,33 @@ async fn the_operators_lines_about_a_set_are_found_and_no_others() {
     let recent = lines(&plugin.succeeds(&[&["logs", "shop", "--since", "1h"][..], &here].concat()));
     assert_eq!(recent.iter().map(|line| line["timestamp"].clone()).collect::<Vec<_>>(), ["now"]);
     kubelet.end().await;
+    shop.close().await;
+}
+
+/// M01: the versions of this program, of the history and of the operators, as far as the cluster says.
+#[tokio::test(flavor = "multi_thread")]
+async fn version_says_which_operators_there_are() {
+    let shop = Shop::closed().await;
+    let (namespace, plugin) = (shop.namespace.clone(), Plugin::new(&shop.namespace));
+    let here = ["version", "--operator-namespace", namespace.as_str()];
+    let none = plugin.succeeds(&here);
+    assert!(none.ends_with("history  layout 1\noperator none\n"), "{none}");
+    let pods: Api<Pod> = Api::namespaced(shop.client.clone(), &namespace);
+    for (name, version) in [("one", "0.1.0"), ("two", "0.1.0"), ("three", "0.2.0")] {
+        let labels = json!({"app.kubernetes.io/name": "dunlin", "app.kubernetes.io/version": version});
+        let pod = json!({
+            "metadata": {"name": name, "labels": labels},
+            "spec": {"containers": [{"name": "dunlin", "image": "dunlin"}]},
+        });
+        let pod = serde_json::from_value(pod).expect("it is a pod");
+        pods.create(&PostParams::default(), &pod).await.expect("the pod is made");
+    }
+    let said = plugin.succeeds(&here);
+    let expected = format!("operator 0.1.0 in namespace {namespace}\noperator 0.2.0 in namespace {namespace}\n");
+    assert!(said.starts_with("dunlin   ") && said.ends_with(&expected), "{said}");
+    let json: Value = serde_json::from_str(&plugin.succeeds(&[&here[..], &["-o", "json"]].concat())).expect("JSON");
+    assert_eq!(json["operators"][1], json!({"namespace": namespace, "version": "0.2.0"}));
+    assert!(!plugin.succeeds(&["version", "--client"]).contains("operator"));
     shop.close().await;
 }
 

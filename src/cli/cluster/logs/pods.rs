@@ -11,7 +11,7 @@ use kube::{
 use super::super::{access::Cluster, error::ClusterError};
 
 /// What every installation labels the operator's pods with.
-const LABEL: &str = "app.kubernetes.io/name=dunlin";
+pub(in crate::cli::cluster) const LABEL: &str = "app.kubernetes.io/name=dunlin";
 /// The container whose log is meant, as kubectl has it.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
