@@ -36,6 +36,13 @@ pub(super) struct OperatorVersion {
     pub version: String,
 }
 
+impl OperatorVersion {
+    fn line(&self) -> String {
+        let Self { namespace, version } = self;
+        format!("operator {version} in namespace {namespace}\n")
+    }
+}
+
 /// Prints the version.
 pub(super) fn run(args: &VersionArgs) -> Result<(), CliError> {
     print(args, None)
@@ -57,16 +64,12 @@ fn print(args: &VersionArgs, operators: Option<Vec<OperatorVersion>>) -> Result<
     let Versions { version, commit, api_version, history_layout, operators } = &versions;
     match args.output {
         OutputFormat::Text => {
-            let operators = match operators.as_deref() {
-                None => String::new(),
-                Some([]) => "operator none\n".to_owned(),
-                Some(operators) => operators
-                    .iter()
-                    .map(|OperatorVersion { namespace, version }| {
-                        format!("operator {version} in namespace {namespace}\n")
-                    })
-                    .collect(),
+            let operators: Vec<String> = match operators.as_deref() {
+                None => Vec::new(),
+                Some([]) => vec!["operator none\n".to_owned()],
+                Some(operators) => operators.iter().map(OperatorVersion::line).collect(),
             };
+            let operators = operators.concat();
             output::print(&format!(
                 "dunlin   {version}\ncommit   {commit}\nAPI      {api_version}\nhistory  layout {history_layout}\n{operators}"
             ))
