@@ -260,7 +260,7 @@ fn kubernetes_and_the_operator_are_told_of_the_same_grace_period() {
     assert!(arguments(&objects).contains(&"--grace-period=90s".to_owned()));
 }
 
-/// An argument that the program doesn't know would end the pod at once.
+/// Q24: how much is logged, and how, are values; an argument that the program doesn't know would end the pod at once.
 #[test]
 fn the_operator_takes_the_arguments_that_it_is_given() {
     for values in [
@@ -275,6 +275,8 @@ fn the_operator_takes_the_arguments_that_it_is_given() {
         let line = std::iter::once("dunlin".to_owned()).chain(expanded);
         let read = Program::Dunlin.parse::<Cli>(line.map(Into::into));
         assert!(read.is_ok(), "{given:?}: {}", read.expect_err("it isn't").render());
+        let level = values["logLevel"].as_str().unwrap_or("info");
+        assert!(given.contains(&format!("--log-level={level}")), "{given:?}");
     }
 }
 
