@@ -22,7 +22,7 @@ use super::{
     context::Context,
     registry::name_of,
     status::MANAGER,
-    watch::{Pauses, complain},
+    watch::{Pauses, api, complain, scopes},
 };
 use crate::{api::v1alpha1::MigrationSet, core::desired::Owner};
 
@@ -48,23 +48,18 @@ struct Gated {
 
 /// Lifts gates in these namespaces (none: in all) for as long as it is polled.
 pub(super) async fn lift(context: &Context, namespaces: &[String]) {
-    let scopes: Vec<Option<&str>> =
-        if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|name| Some(name.as_str())).collect() };
-    let mut events = stream::select_all(scopes.into_iter().map(|scope| {
-        let api: Api<Pod> = scope.map_or_else(
-            || Api::all(context.client.clone()),
-            |namespace| Api::namespaced(context.client.clone(), namespace),
-        );
+    let mut events = stream::select_all(scopes(namespaces).into_iter().map(|scope| {
+        let pods: Api<Pod> = api(&context.client, scope.as_deref());
         let config = watcher::Config::default().fields(WITHOUT_A_NODE);
-        watcher(api, config).backoff(Pauses::default()).map(move |event| (scope, event)).boxed()
+        watcher(pods, config).backoff(Pauses::default()).map(move |event| (scope.clone(), event)).boxed()
     }));
     let mut waiting: HashMap<Owner, Gated> = HashMap::new();
     let mut failed = false;
     loop {
         tokio::select! {
             Some((scope, event)) = events.next() => match event {
-                Ok(event) => learn(&mut waiting, scope, event),
-                Err(error) => complain("Pods", scope, &error),
+                Ok(event) => learn(&mut waiting, scope.as_deref(), event),
+                Err(error) => complain("Pods", scope.as_deref(), &error),
             },
             () = context.sets_changed.notified() => {}
             () = context.leadership.begins(), if !context.leadership.may_work() => {}

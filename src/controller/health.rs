@@ -13,7 +13,10 @@ use std::{
 use hyper::StatusCode;
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
-use super::lease::{Leadership, Standing};
+use super::{
+    lease::{Leadership, Standing},
+    watch::scopes,
+};
 use crate::{execute::Stop, serve::Page};
 
 /// From one sign of life to the next, where a loop has nothing else to do.
@@ -103,8 +106,7 @@ pub(super) struct Health {
 impl Health {
     /// Of an operator that watches these namespaces (none: all of them), and has seen nothing yet.
     pub fn new(namespaces: &[String], beats: Arc<Beats>, leadership: Leadership, stop: watch::Receiver<Stop>) -> Self {
-        let scopes: Vec<Option<String>> =
-            if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
+        let scopes = scopes(namespaces);
         let both = [Watched::MigrationSets, Watched::ConfigMaps];
         let unseen = scopes.iter().flat_map(|scope| both.map(|kind| (kind, scope.clone()))).collect();
         Self { beats, unseen: Mutex::new(unseen), leadership, stop }

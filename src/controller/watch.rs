@@ -50,8 +50,7 @@ pub(super) fn requests(
     // What the store shows is complete enough once the registry knows the namespace; nothing waits for it as a whole.
     writer.apply_watcher_event(&Event::Init);
     writer.apply_watcher_event(&Event::InitDone);
-    let scopes: Vec<Option<String>> =
-        if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
+    let scopes = scopes(namespaces);
     let sets = stream::select_all(scopes.iter().map(|scope| {
         let api: Api<MigrationSet> = api(&context.client, scope.as_deref());
         let scope = scope.clone();
@@ -117,7 +116,12 @@ impl Backoff for Pauses {
     }
 }
 
-fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+/// What is watched apart: each of the namespaces, or all of them at once.
+pub(super) fn scopes(namespaces: &[String]) -> Vec<Option<String>> {
+    if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() }
+}
+
+pub(super) fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
 where
     K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
 {

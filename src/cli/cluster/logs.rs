@@ -20,7 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::super::{CliError, output, talk};
 use super::{access::Cluster, args::LogsArgs, error::ClusterError, output::now};
 use about::About;
-pub(super) use pods::LABEL as OPERATORS;
+pub(super) use pods::list as operator_pods;
 use pods::{Line, OperatorPod};
 
 /// How often a follower looks for pods that have come since.

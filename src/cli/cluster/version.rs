@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::ResourceExt;
 
 use super::super::{
     CliError,
@@ -13,7 +13,7 @@ use super::{
     access::Cluster,
     args::{AccessArgs, ClusterVersionArgs},
     error::ClusterError,
-    logs::OPERATORS,
+    logs::operator_pods,
 };
 
 /// What an installation labels its pods with, beside their name.
@@ -36,13 +36,10 @@ pub(super) async fn run(access: &AccessArgs, args: &ClusterVersionArgs) -> Resul
 
 /// Each version in each namespace once, however many pods there are.
 async fn operators(cluster: &Cluster, namespace: Option<&str>) -> Result<Vec<OperatorVersion>, ClusterError> {
-    let client = cluster.client.clone();
-    let api: Api<Pod> =
-        namespace.map_or_else(|| Api::all(client.clone()), |name| Api::namespaced(client.clone(), name));
-    let pods = cluster.answer(api.list(&ListParams::default().labels(OPERATORS))).await?;
+    let pods = operator_pods(cluster, namespace).await?;
     let of = |pod: &Pod| OperatorVersion {
         namespace: pod.namespace().unwrap_or_default(),
         version: pod.labels().get(VERSION).cloned().unwrap_or_else(|| "unknown".to_owned()),
     };
-    Ok(pods.items.iter().map(of).collect::<BTreeSet<_>>().into_iter().collect())
+    Ok(pods.iter().map(of).collect::<BTreeSet<_>>().into_iter().collect())
 }

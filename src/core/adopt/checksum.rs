@@ -9,7 +9,7 @@ use crate::core::{bundle::hexadecimal, migration::Migration};
 pub(super) fn edited(from: Tool, migration: &Migration, row: &ForeignRow) -> Option<String> {
     let recorded = row.checksum.as_deref()?;
     let found = match from {
-        Tool::Migretti => migration.file_checksum.as_str().to_owned(),
+        Tool::Migretti => hexadecimal(&migration.file_hash),
         Tool::Metapg => metapg(&migration.up.text),
         // Theirs are of Python, if there are any.
         Tool::Psqlmodel | Tool::Herogold => return None,

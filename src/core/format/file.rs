@@ -12,7 +12,7 @@ use super::{
 };
 use crate::core::{
     bundle::BundleFile,
-    migration::{Checksum, Migration, Section, TransactionMode, Version, VersionKind, split_file_name},
+    migration::{Checksum, Migration, Section, TransactionMode, Version, VersionKind, hash_of_file, split_file_name},
     outcome::Reason,
     sql::{
         Boundaries, Found, Next, Script,
@@ -120,7 +120,7 @@ pub(super) fn read(
         depends: Vec::new(),
         replaces: Vec::new(),
         mode,
-        file_checksum: Checksum::of_file(whole),
+        file_hash: hash_of_file(whole),
         up,
         down,
     };

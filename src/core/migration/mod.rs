@@ -68,8 +68,9 @@ pub struct Migration {
     pub replaces: Vec<Version>,
     /// Transactional or not.
     pub mode: TransactionMode,
-    /// Of the whole file, as [`Checksum::of_file`] makes it: what Migretti records.
-    pub file_checksum: Checksum,
+    /// SHA-256 of the whole file, as [`hash_of_file`] makes it: what Migretti records. Its digits are wanted once in a set's
+    /// life, so that it is kept without them.
+    pub file_hash: [u8; 32],
     /// The way up. An up section of comments alone has no statements: it is recorded and sends nothing.
     pub up: Section,
     /// The way down, if the file has one.
@@ -121,28 +122,32 @@ impl MigrationDir {
     }
 }
 
+/// SHA-256 of a whole file's text, a byte order mark included, with each of its line ends (CRLF, CR, LF) as LF, as Python
+/// reads text.
+pub(super) fn hash_of_file(text: &str) -> [u8; 32] {
+    if text.contains('\r') {
+        return hash(&text.replace("\r\n", "\n").replace('\r', "\n"));
+    }
+    hash(text)
+}
+
+/// SHA-256 of the text with CRLF turned into LF.
+fn hash(text: &str) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("\r\n") {
+        hash.update(&rest[..at]);
+        rest = &rest[at + 1..];
+    }
+    hash.update(rest);
+    hash.finalize().into()
+}
+
 impl Checksum {
     /// SHA-256 of the text with CRLF turned into LF.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        let mut hash = Sha256::new();
-        let mut rest = text;
-        while let Some(at) = rest.find("\r\n") {
-            hash.update(&rest[..at]);
-            rest = &rest[at + 1..];
-        }
-        hash.update(rest);
-        Self(hexadecimal(&hash.finalize()))
-    }
-
-    /// SHA-256 of a whole file's text, a byte order mark included, with each of its line ends (CRLF, CR, LF) as LF, as Python
-    /// reads text.
-    #[must_use]
-    pub fn of_file(text: &str) -> Self {
-        if text.contains('\r') {
-            return Self::of(&text.replace("\r\n", "\n").replace('\r', "\n"));
-        }
-        Self::of(text)
+        Self(hexadecimal(&hash(text)))
     }
 
     /// Takes a checksum as the history holds it.

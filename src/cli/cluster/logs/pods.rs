@@ -11,7 +11,7 @@ use kube::{
 use super::super::{access::Cluster, error::ClusterError};
 
 /// What every installation labels the operator's pods with.
-pub(in crate::cli::cluster) const LABEL: &str = "app.kubernetes.io/name=dunlin";
+const LABEL: &str = "app.kubernetes.io/name=dunlin";
 /// The container whose log is meant, as kubectl has it.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
@@ -30,17 +30,25 @@ pub(super) struct OperatorPod {
     container: Option<String>,
 }
 
-/// Finds them, in one namespace or in all.
-pub(super) async fn find(cluster: &Cluster, namespace: Option<&str>) -> Result<Vec<OperatorPod>, ClusterError> {
+/// What is said of them, in one namespace or in all.
+pub(in crate::cli::cluster) async fn list(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+) -> Result<Vec<Pod>, ClusterError> {
     let client = cluster.client.clone();
     let api: Api<Pod> =
         namespace.map_or_else(|| Api::all(client.clone()), |name| Api::namespaced(client.clone(), name));
-    let found = cluster.answer(api.list(&ListParams::default().labels(LABEL))).await.map_err(refused)?;
-    if found.items.is_empty() {
+    Ok(cluster.answer(api.list(&ListParams::default().labels(LABEL))).await?.items)
+}
+
+/// Finds them, in one namespace or in all.
+pub(super) async fn find(cluster: &Cluster, namespace: Option<&str>) -> Result<Vec<OperatorPod>, ClusterError> {
+    let found = list(cluster, namespace).await.map_err(refused)?;
+    if found.is_empty() {
         let place = namespace.map_or_else(|| "any namespace".to_owned(), |name| format!("namespace {name}"));
         return Err(ClusterError::NoOperator { label: LABEL, place });
     }
-    Ok(found.items.iter().map(OperatorPod::of).collect())
+    Ok(found.iter().map(OperatorPod::of).collect())
 }
 
 impl OperatorPod {
