@@ -31,7 +31,10 @@ use crate::{
     database::{
         connect::{self, Connection},
         error::SqlError,
-        history::{Tables, read},
+        history::{
+            Tables,
+            read::{self, Reading},
+        },
         parameters::Parameters,
         quote,
         session::{self, SessionSql},
@@ -136,7 +139,9 @@ pub async fn observe(parameters: &Parameters, desired: &Desired) -> Result<(Sess
     let sql = SessionSql::new(&desired.session, &name, &connection);
     let tables = Tables::new(&desired.history.schema, &desired.history.set);
     let who = desired.session.role.clone().unwrap_or_else(|| parameters.user().to_owned());
-    let answer = session::counted(&connection.client, &sql.look(&read::queries(&tables))).await;
+    let mut reading = Reading::new(&tables);
+    let look = sql.look(&read::queries(&tables));
+    let answer = session::each(&connection.client, &look, |row| reading.row(row)).await;
     let failed = answer.is_err();
     let answer = answer.map_err(|(completed, error)| {
         // PgBouncer refuses BEGIN itself in statement mode, in these words.
@@ -146,11 +151,11 @@ pub async fn observe(parameters: &Parameters, desired: &Desired) -> Result<(Sess
         if sql.look_failed_at_role(completed) { Err(role_refused(error, parameters, desired)) } else { Ok(error) }
     });
     let answer = match answer {
-        Ok(rows) => Ok(rows),
+        Ok(()) => Ok(()),
         Err(Ok(error)) => Err(error),
         Err(Err(failure)) => return Err(failure),
     };
-    let mut history = read::history(answer, &tables, &who)?;
+    let mut history = reading.end(answer, &who)?;
     if failed {
         let rollback = session::query(&connection.client, "ROLLBACK").await;
         rollback.map_err(|error| error.into_failure("looking at the database", ""))?;
@@ -285,12 +290,11 @@ fn forgotten(what: &str) -> End {
 }
 
 async fn look_again(claim: &Claim, work: &Work<'_>) -> Result<(History, Assessment), Failure> {
-    let answer = session::query(claim.client(), &read::queries(&claim.tables)).await;
-    let mut history = match answer {
-        Ok(rows) => read::history(Ok(rows), &claim.tables, &claim.who)?,
-        // Under the lock the tables are there: an absent one is no empty history.
-        Err(error) => return Err(claim.refused("reading the history", error)),
-    };
+    let mut reading = Reading::new(&claim.tables);
+    let answer = session::each(claim.client(), &read::queries(&claim.tables), |row| reading.row(row)).await;
+    // Under the lock the tables are there: an absent one is no empty history.
+    answer.map_err(|(_, error)| claim.refused("reading the history", error))?;
+    let mut history = reading.end(Ok(()), &claim.who)?;
     adopt::look(claim.client(), &claim.sql, work.desired, &claim.who, &mut history).await?;
     let assessment = plan::plan(work.dir, &history, work.desired);
     Ok((history, assessment))

@@ -18,11 +18,11 @@ const NULL: u32 = 1 << 31;
 pub(super) const TOO_LARGE: &str = "\u{1}dunlin: too large";
 
 /// One row of text, on its own: nothing of what it was read from is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Row {
     text: String,
     /// For each column the end of its text, with [`NULL`] where it has none.
-    ends: Box<[u32]>,
+    ends: Vec<u32>,
 }
 
 /// Why there is no answer.
@@ -51,21 +51,21 @@ impl Row {
         self.ends.len()
     }
 
-    fn read(row: &SimpleQueryRow) -> Result<Self, AnswerError> {
-        let mut text = String::new();
-        let mut ends = Vec::with_capacity(row.len());
+    /// Becomes this row, in the memory of the one that it was.
+    fn read(&mut self, row: &SimpleQueryRow) -> Result<(), AnswerError> {
+        self.text.clear();
+        self.ends.clear();
         for column in 0..row.len() {
             let value = row.try_get(column).map_err(|_| AnswerError::Nonsense("a row of its answer isn't UTF-8"))?;
             if column == 0 && value == Some(TOO_LARGE) {
                 return Err(AnswerError::Nonsense("a row of its answer is larger than any that is kept"));
             }
-            text.push_str(value.unwrap_or_default());
-            let end = u32::try_from(text.len()).ok().filter(|end| end & NULL == 0);
+            self.text.push_str(value.unwrap_or_default());
+            let end = u32::try_from(self.text.len()).ok().filter(|end| end & NULL == 0);
             let end = end.ok_or(AnswerError::Nonsense("a row of its answer has no end"))?;
-            ends.push(if value.is_some() { end } else { end | NULL });
+            self.ends.push(if value.is_some() { end } else { end | NULL });
         }
-        text.shrink_to_fit();
-        Ok(Self { text, ends: ends.into_boxed_slice() })
+        Ok(())
     }
 
     fn cost(&self) -> usize {
@@ -77,26 +77,39 @@ impl Row {
 ///
 /// Takes as long as the server takes: the caller has the deadline.
 pub(super) async fn collect(client: &Client, sql: &str, completed: &mut usize) -> Result<Vec<Row>, AnswerError> {
+    let mut rows = Vec::new();
+    // A copy takes no more memory than it holds.
+    each(client, sql, completed, |row| rows.push(row.clone())).await?;
+    Ok(rows)
+}
+
+/// The same, and shows each row as it comes in: a long answer isn't kept beside what is made of it.
+pub(super) async fn each(
+    client: &Client,
+    sql: &str,
+    completed: &mut usize,
+    mut see: impl FnMut(&Row),
+) -> Result<(), AnswerError> {
     let stream = client.simple_query_raw(sql).await?;
     futures::pin_mut!(stream);
-    let mut rows = Vec::new();
-    let mut kept = 0;
+    let mut row = Row::default();
+    let mut answered = 0;
     while let Some(message) = stream.next().await {
-        kept += ROW_COST;
+        answered += ROW_COST;
         match message? {
-            SimpleQueryMessage::Row(row) => {
-                let row = Row::read(&row)?;
-                kept += row.cost();
-                rows.push(row);
+            SimpleQueryMessage::Row(next) => {
+                row.read(&next)?;
+                answered += row.cost();
+                see(&row);
             }
             SimpleQueryMessage::CommandComplete(_) => *completed += 1,
             _ => {}
         }
-        if kept > ANSWER_BYTES {
+        if answered > ANSWER_BYTES {
             return Err(AnswerError::Nonsense("it answers with more than is kept of any answer"));
         }
     }
-    Ok(rows)
+    Ok(())
 }
 
 #[cfg(test)]

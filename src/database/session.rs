@@ -169,17 +169,21 @@ pub fn shielded(sql: &str) -> String {
 /// # Errors
 /// [`SqlError`]; one that took longer than [`OWN_DEADLINE`] counts as a lost connection.
 pub async fn query(client: &Client, sql: &str) -> Result<Vec<Row>, SqlError> {
-    counted(client, sql).await.map_err(|(_, error)| error)
+    let mut rows = Vec::new();
+    // A copy takes no more memory than it holds.
+    each(client, sql, |row| rows.push(row.clone())).await.map_err(|(_, error)| error)?;
+    Ok(rows)
 }
 
-/// As [`query`]; an error comes with how many statements of the message were through before it.
+/// As [`query`], but shows each row as it comes in; an error comes with how many statements of the message were through
+/// before it.
 ///
 /// # Errors
 /// As [`query`].
-pub async fn counted(client: &Client, sql: &str) -> Result<Vec<Row>, (usize, SqlError)> {
+pub async fn each(client: &Client, sql: &str, see: impl FnMut(&Row)) -> Result<(), (usize, SqlError)> {
     let mut completed = 0;
-    match tokio::time::timeout(OWN_DEADLINE, answer::collect(client, sql, &mut completed)).await {
-        Ok(Ok(rows)) => Ok(rows),
+    match tokio::time::timeout(OWN_DEADLINE, answer::each(client, sql, &mut completed, see)).await {
+        Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err((completed, error.into())),
         Err(_) => Err((completed, no_answer())),
     }

@@ -4,7 +4,9 @@
 //! ConfigMap. Folders in it are not looked into.
 
 use std::{
-    fs, io,
+    ffi::OsString,
+    fs::{self, File},
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -43,15 +45,19 @@ pub fn parts(folder: &Path) -> Result<(Vec<BundleFile>, Vec<String>), Failure> {
 fn collect(folder: &Path) -> Result<Files, Failure> {
     let mut files = Files::default();
     let absent = "name the folder with --migrations or in dunlin.yaml, or run dunlin init";
+    let mut scratch = Vec::with_capacity(SCRATCH);
     for entry in entries(folder, absent, &mut files)? {
         if entry.is_folder {
-            files.refuse(format!("{}: a folder, which is not looked into; keep it elsewhere", entry.origin));
-        } else if let Some(bytes) = entry.read(&mut files) {
-            files.add(&entry.name, bytes, entry.origin);
+            files.refuse(format!("{}: a folder, which is not looked into; keep it elsewhere", entry.origin()));
+        } else if let Some(bytes) = entry.read(&mut scratch, &mut files) {
+            files.add(&entry.name, bytes, entry.origin());
         }
     }
     Ok(files)
 }
+
+/// What one file after the other is read into, in bytes: nearly all fit, and have it for one call to the system.
+pub(super) const SCRATCH: usize = 32 << 10;
 
 /// What stands in a folder and isn't hidden.
 pub(super) struct Entry {
@@ -59,18 +65,23 @@ pub(super) struct Entry {
     pub name: String,
     /// Where it is.
     pub path: PathBuf,
-    /// The same for messages.
-    pub origin: String,
     /// Whether it is a folder, or a link to one.
     pub is_folder: bool,
 }
 
 impl Entry {
-    /// Its bytes; one that can't be read is wrong with the files.
-    pub fn read(&self, files: &mut Files) -> Option<Vec<u8>> {
-        let read = fs::read(&self.path);
-        let refuse = |error| files.refuse(format!("{}: {error}; see to it that it can be read", self.origin));
-        read.map_err(refuse).ok()
+    /// Where it is, for messages.
+    pub fn origin(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// Its bytes, by way of `scratch`; one that can't be read is wrong with the files.
+    pub fn read(&self, scratch: &mut Vec<u8>, files: &mut Files) -> Option<Vec<u8>> {
+        scratch.clear();
+        // Behind `take`, nobody asks for the file's size first.
+        let read = File::open(&self.path).and_then(|file| file.take(u64::MAX).read_to_end(scratch));
+        let refuse = |error| files.refuse(format!("{}: {error}; see to it that it can be read", self.origin()));
+        read.map_err(refuse).ok().map(|_| scratch.clone())
     }
 }
 
@@ -87,20 +98,21 @@ pub(super) fn entries(folder: &Path, absent: &str, files: &mut Files) -> Result<
         };
         Failure::new(Reason::WaitingForSource, format!("{}: {error}; {cure}", folder.display()))
     };
-    let mut found: Vec<fs::DirEntry> = fs::read_dir(folder).and_then(Iterator::collect).map_err(trouble)?;
-    found.sort_by_cached_key(fs::DirEntry::file_name);
+    let named = |entry: io::Result<fs::DirEntry>| entry.map(|entry| (entry.file_name(), entry));
+    let found = fs::read_dir(folder).and_then(|listed| listed.map(named).collect());
+    let mut found: Vec<(OsString, fs::DirEntry)> = found.map_err(trouble)?;
+    found.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     let mut entries = Vec::with_capacity(found.len());
-    for entry in found {
+    for (name, entry) in found {
         let path = entry.path();
         // The listing says what a name stands for without another call; it doesn't look behind links.
         let is_folder = entry
             .file_type()
             .map_or_else(|_| path.is_dir(), |kind| kind.is_dir() || (kind.is_symlink() && path.is_dir()));
-        let origin = path.display().to_string();
-        match entry.file_name().into_string() {
+        match name.into_string() {
             Ok(name) if name.starts_with('.') => {}
-            Ok(name) => entries.push(Entry { name, path, origin, is_folder }),
-            Err(_) => files.refuse(format!("{origin}: its name isn't UTF-8; rename it")),
+            Ok(name) => entries.push(Entry { name, path, is_folder }),
+            Err(_) => files.refuse(format!("{}: its name isn't UTF-8; rename it", path.display())),
         }
     }
     Ok(entries)

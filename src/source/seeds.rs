@@ -41,17 +41,18 @@ pub fn bundle_of_folder(folder: &Path) -> Result<Bundle, Failure> {
 
 fn collect(folder: &Path, environment: Option<&str>, files: &mut Files) -> Result<(), Failure> {
     let absent = "dunlin seed create NAME makes it, or name it with seeds in dunlin.yaml";
+    let mut scratch = Vec::with_capacity(dir::SCRATCH);
     for entry in dir::entries(folder, absent, files)? {
         match environment {
             None if entry.is_folder => collect(&entry.path, Some(&entry.name), files)?,
             Some(_) if entry.is_folder => files.refuse(format!(
                 "{}: a folder in an environment's folder, which is not looked into; keep it elsewhere",
-                entry.origin
+                entry.origin()
             )),
             _ => {
-                let Some(bytes) = entry.read(files) else { continue };
+                let Some(bytes) = entry.read(&mut scratch, files) else { continue };
                 let path = environment.map_or_else(|| entry.name.clone(), |of| format!("{of}/{}", entry.name));
-                files.add_seed(&path, bytes, entry.origin);
+                files.add_seed(&path, bytes, entry.origin());
             }
         }
     }

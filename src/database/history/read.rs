@@ -75,53 +75,73 @@ pub fn queries(tables: &Tables) -> String {
     )
 }
 
-/// What the rows say; a history that isn't there yet is empty.
-///
-/// # Errors
-/// `PermissionDenied` with the GRANT that `who` needs, `Retrying`, or `InvalidSpec` for tables and rows that no Dunlin
-/// wrote, or a newer one.
-pub fn history(answer: Result<Vec<Row>, SqlError>, tables: &Tables, who: &str) -> Result<History, Failure> {
-    let rows = match answer {
-        Ok(rows) => rows,
-        Err(error) if is_absent(&error) => return Ok(History::default()),
-        Err(error) if error.sqlstate() == Some(SqlState::UNDEFINED_COLUMN.code()) => {
-            return Err(layout::not_ours(&tables.schema, &error.to_string()));
-        }
-        Err(error) => {
-            let what = format!("reading the history in schema {}", tables.schema);
-            return Err(error.into_failure(&what, &format!("it needs: {}", tables.grants(who))));
-        }
-    };
-    let mut history = History::default();
-    // An answer to another question must not pass for an empty history, nor for one that was edited.
-    let kinds = ["layout", "set", "migration", "retrying", "undoing", "task", "hook", "seed", "plan"];
-    let first = |row: &Row, wanted: &[&str]| row.get(0).is_some_and(|kind| wanted.contains(&kind));
-    if !rows.iter().all(|row| first(row, &kinds)) || !rows.iter().any(|row| first(row, &["layout"])) {
-        return Err(Failure::new(
-            Reason::Retrying,
-            format!(
-                "reading the history in schema {}: the answer isn't one to what was asked; it is tried again",
-                tables.schema
-            ),
-        ));
+/// The kinds of rows.
+const KINDS: [&str; 9] = ["layout", "set", "migration", "retrying", "undoing", "task", "hook", "seed", "plan"];
+
+/// A history that is being read: row by row, so that a long one isn't kept beside its rows.
+pub struct Reading<'a> {
+    tables: &'a Tables,
+    history: History,
+    /// The row by which the tables are known was among them.
+    known: bool,
+    /// A row was among them that isn't one of ours.
+    strange: bool,
+    wrong: Option<Failure>,
+}
+
+impl<'a> Reading<'a> {
+    /// Before the first row.
+    #[must_use]
+    pub fn new(tables: &'a Tables) -> Self {
+        Self { tables, history: History::default(), known: false, strange: false, wrong: None }
     }
-    // One after the other is let go of: rows and history together are twice as much.
-    for row in rows {
-        if row.get(0) == Some("layout") {
-            layout::is_known(row.get(1), tables)?;
-            continue;
+
+    /// Takes the next row.
+    pub fn row(&mut self, row: &Row) {
+        let kind = row.get(0).unwrap_or_default();
+        self.strange |= !KINDS.contains(&kind);
+        if self.strange || self.wrong.is_some() {
+            return;
         }
-        parse(&row, &mut history).map_err(|what| {
-            Failure::new(
+        if kind == "layout" {
+            self.known = true;
+            self.wrong = layout::is_known(row.get(1), self.tables).err();
+        } else if let Err(what) = parse(row, &mut self.history) {
+            let table = self.tables.table("migration");
+            self.wrong = Some(Failure::new(
                 Reason::InvalidSpec,
                 format!(
-                    "spec.history: a row of {} can't be read: {what}; was it edited by hand? Put it back as it was",
-                    tables.table("migration")
+                    "spec.history: a row of {table} can't be read: {what}; was it edited by hand? Put it back as it was"
                 ),
-            )
-        })?;
+            ));
+        }
     }
-    Ok(history)
+
+    /// What the rows said, behind the last one; a history that isn't there yet is empty.
+    ///
+    /// # Errors
+    /// `PermissionDenied` with the GRANT that `who` needs, `Retrying`, or `InvalidSpec` for tables and rows that no Dunlin
+    /// wrote, or a newer one.
+    pub fn end(self, answer: Result<(), SqlError>, who: &str) -> Result<History, Failure> {
+        let schema = &self.tables.schema;
+        match answer {
+            Ok(()) => {}
+            Err(error) if is_absent(&error) => return Ok(History::default()),
+            Err(error) if error.sqlstate() == Some(SqlState::UNDEFINED_COLUMN.code()) => {
+                return Err(layout::not_ours(schema, &error.to_string()));
+            }
+            Err(error) => {
+                let what = format!("reading the history in schema {schema}");
+                return Err(error.into_failure(&what, &format!("it needs: {}", self.tables.grants(who))));
+            }
+        }
+        // An answer to another question must not pass for an empty history, nor for one that was edited.
+        if self.strange || !self.known {
+            let what = "the answer isn't one to what was asked; it is tried again";
+            return Err(Failure::new(Reason::Retrying, format!("reading the history in schema {schema}: {what}")));
+        }
+        self.wrong.map_or(Ok(self.history), Err)
+    }
 }
 
 /// Whether the tables (3F000: or their schema) aren't there yet.
