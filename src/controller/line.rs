@@ -14,7 +14,7 @@ use super::{
     dereference::{self, ConfigMaps, SecretStamps},
     due::is_forged,
     hooks::ClusterHooks,
-    looks::Expected,
+    looks::{Beginning, Expected},
     metrics::{Done, Looked},
     observe::{self, Short},
     perform::{Progress, perform},
@@ -70,6 +70,27 @@ enum Ended {
     Decided(Box<Conclusion>),
     Stopping,
     Gone,
+}
+
+/// What a look finds to do.
+enum Compared<'a> {
+    /// Nothing: it has ended.
+    Ended(Ended),
+    /// What is to be executed.
+    Due(Box<Due<'a>>),
+}
+
+/// What is to be executed, and its place.
+struct Due<'a> {
+    parsed: Parsed,
+    content: Content,
+    occasion: Occasion,
+    places: Places,
+    look: observe::Look,
+    verdict: Verdict,
+    memory: Memory,
+    take_over_from: Option<String>,
+    place: Beginning<'a>,
 }
 
 /// What a look comes to.
@@ -132,10 +153,23 @@ impl<'a> Line<'a> {
         if self.set.spec.suspend {
             return Ok(unseen(self.decide(Observed::Suspended, &unparsed)));
         }
-        let mut parsed = match parse(self.set) {
+        let parsed = match parse(self.set) {
             Ok(parsed) => parsed,
             Err(invalid) => return Ok(unseen(self.decide(Observed::InvalidSpec(&Failure::from(invalid)), &unparsed))),
         };
+        let (context, expected) = (self.context, self.expected());
+        let comparing = Box::pin(self.compare(parsed));
+        match context.looks.take(expected, context.stopping(), comparing).await {
+            None => Ok(Ended::Stopping),
+            Some(compared) => match compared? {
+                Compared::Ended(ended) => Ok(ended),
+                Compared::Due(due) => Box::pin(self.carry_out(*due)).await,
+            },
+        }
+    }
+
+    /// Compares source and database.
+    async fn compare(&mut self, mut parsed: Parsed) -> Result<Compared<'a>, StatusError> {
         // Seeds come from another place than migrations.
         let is_several = parsed.source.may_be_several() || parsed.seeds.is_some();
         let places = if is_several { Places::Several } else { Places::One };
@@ -144,27 +178,24 @@ impl<'a> Line<'a> {
             Ok(snapshot) => snapshot,
             Err(failure) => {
                 let circumstances = circumstances(Occasion::Periodic, places, parsed.desired.interval);
-                return Ok(unseen(self.decide(Observed::Unread(&failure), &circumstances)));
+                return Ok(over(self.decide(Observed::Unread(&failure), &circumstances)));
             }
         };
         let occasion = self.occasion(&snapshot);
         let interval = parsed.desired.interval;
+        let at = || circumstances(occasion, places, interval);
         let content = match &snapshot.content {
             Ok(content) => content,
-            Err(failure) => {
-                return Ok(unseen(self.decide(Observed::Source(failure), &circumstances(occasion, places, interval))));
-            }
+            Err(failure) => return Ok(over(self.decide(Observed::Source(failure), &at()))),
         };
         parsed.desired.seeds = Arc::clone(&content.seeds.seeds);
         if let Some(wanted) = parsed.desired.digest.as_ref().filter(|wanted| **wanted != content.digest) {
-            let observed = Observed::OtherDigest { wanted, found: &content.digest };
-            return Ok(unseen(self.decide(observed, &circumstances(occasion, places, interval))));
+            return Ok(over(self.decide(Observed::OtherDigest { wanted, found: &content.digest }, &at())));
         }
 
-        let at = || circumstances(occasion, places, interval);
         let maps = match self.read_values(&parsed, &at()).await {
             Ok(maps) => maps,
-            Err(decision) => return Ok(unseen(*decision)),
+            Err(decision) => return Ok(over(*decision)),
         };
         let namespace = &parsed.desired.owner.namespace;
         let reading = dereference::secrets(&self.context.client, namespace, &parsed.database, &parsed.variables);
@@ -172,7 +203,7 @@ impl<'a> Line<'a> {
             Occasion::Change => {
                 let (checking, secrets) = tokio::join!(self.say_checking(content), reading);
                 if let Outcome::Gone = checking? {
-                    return Ok(Ended::Gone);
+                    return Ok(Compared::Ended(Ended::Gone));
                 }
                 secrets
             }
@@ -180,45 +211,53 @@ impl<'a> Line<'a> {
         };
         let secrets = match secrets {
             Ok(secrets) => secrets,
-            Err(failure) => return Ok(unseen(self.decide(Observed::Secret(&failure), &at()))),
+            Err(failure) => return Ok(over(self.decide(Observed::Secret(&failure), &at()))),
         };
         let mut stamps = secrets.stamps();
-        let expected = self.expected();
-        let look =
-            Box::pin(observe::look(self.context, &mut parsed, expected, content, (secrets, &maps), &mut stamps)).await;
+        let look = Box::pin(observe::look(self.context, &mut parsed, content, (secrets, &maps), &mut stamps)).await;
         self.secrets = Some(stamps);
         let look = match look {
             Ok(look) => look,
-            Err(Short::Secret(failure)) => return Ok(unseen(self.decide(Observed::Secret(&failure), &at()))),
-            Err(Short::Database(failure)) => return Ok(unseen(self.decide(Observed::Database(&failure), &at()))),
-            Err(Short::Stopping) => return Ok(Ended::Stopping),
+            Err(Short::Secret(failure)) => return Ok(over(self.decide(Observed::Secret(&failure), &at()))),
+            Err(Short::Database(failure)) => return Ok(over(self.decide(Observed::Database(&failure), &at()))),
+            Err(Short::Stopping) => return Ok(Compared::Ended(Ended::Stopping)),
         };
         if let Ownership::Foreign { owner } = &look.ownership {
             self.conflict_with = parse_owner(owner);
         }
         let observed = Observed::Compared { assessment: &look.assessment, ownership: &look.ownership };
         let decision = self.decide(observed, &at());
+        let Act::Execute { take_over_from } = decision.act else {
+            let seen = match look.ownership {
+                Ownership::Ours | Ownership::Unclaimed | Ownership::TakeOver { .. } => {
+                    Some((look.history, look.assessment))
+                }
+                // Another's history says nothing about this set, whose own it would be once the status had a version:
+                // the API server would refuse a change of `history.set`, which is the way out.
+                Ownership::Foreign { .. } => None,
+            };
+            let may_work = self.context.may_work();
+            return Ok(Compared::Ended(if may_work { ended(decision, seen) } else { Ended::Stopping }));
+        };
+        // Waited for among the looks, so that no more sessions than these are open meanwhile.
+        let Some(place) = self.context.looks.begin(self.context.stopping()).await else {
+            return Ok(Compared::Ended(Ended::Stopping));
+        };
+        let (content, verdict, memory) = (content.clone(), decision.verdict, decision.memory);
+        let due = Due { parsed, content, occasion, places, look, verdict, memory, take_over_from, place };
+        Ok(Compared::Due(Box::new(due)))
+    }
+
+    /// Executes what was decided, if it still may.
+    async fn carry_out(&mut self, due: Due<'_>) -> Result<Ended, StatusError> {
+        let Due { parsed, content, occasion, places, look, verdict, memory, take_over_from, place } = due;
         if !self.context.may_work() {
             return Ok(Ended::Stopping);
         }
-        let take_over_from = match &decision.act {
-            Act::Nothing => {
-                let seen = match look.ownership {
-                    Ownership::Ours | Ownership::Unclaimed | Ownership::TakeOver { .. } => {
-                        Some((look.history, look.assessment))
-                    }
-                    // Another's history says nothing about this set, whose own it would be once the status had a version:
-                    // the API server would refuse a change of `history.set`, which is the way out.
-                    Ownership::Foreign { .. } => None,
-                };
-                return Ok(ended(decision, seen));
-            }
-            Act::Execute { take_over_from } => take_over_from.clone(),
-        };
-        self.remembered.memory = decision.memory;
+        self.remembered.memory = memory;
         let before = (look.history.clone(), look.assessment.clone());
-        let performing = self.perform(&parsed, content, look, &decision.verdict, take_over_from.as_deref());
-        let (report, waited, seen) = Box::pin(performing).await;
+        let performing = self.perform(&parsed, &content, look, &verdict, take_over_from.as_deref());
+        let (report, waited, seen) = Box::pin(place.during(performing)).await;
         let begun = !report.applied.is_empty();
         let ending = match report.end {
             End::Finished => Ending::Finished,
@@ -226,7 +265,7 @@ impl<'a> Line<'a> {
             End::Failed(failure) => Ending::Failed(failure),
         };
         let observed = Observed::Executed { ending: &ending, assessment: seen.as_ref().map(|(_, seen)| seen) };
-        let decision = self.decide(observed, &at());
+        let decision = self.decide(observed, &circumstances(occasion, places, parsed.desired.interval));
         // What couldn't begin has changed nothing: the status says what the look has seen.
         let seen = seen.or((!begun).then_some(before));
         let done = Done { applied: report.applied, waited };
@@ -445,6 +484,11 @@ impl Progress for Shown<'_, '_> {
 
 fn unseen(decision: Decision) -> Ended {
     ended(decision, None)
+}
+
+/// The same, of what is under way.
+fn over<'a>(decision: Decision) -> Compared<'a> {
+    Compared::Ended(unseen(decision))
 }
 
 fn ended(decision: Decision, seen: Option<(History, Assessment)>) -> Ended {

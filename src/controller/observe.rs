@@ -7,7 +7,6 @@ use kube::Client;
 use super::{
     context::Context,
     dereference::{self, ConfigMaps, SecretStamps, Secrets},
-    looks::Expected,
 };
 use crate::{
     api::v1alpha1::Parsed,
@@ -49,20 +48,19 @@ pub(super) enum Short {
 pub(super) async fn look(
     context: &Context,
     parsed: &mut Parsed,
-    expected: Expected,
     source: &Content,
     (secrets, maps): (Secrets, &ConfigMaps),
     stamps: &mut SecretStamps,
 ) -> Result<Look, Short> {
     let parameters = secrets.parameters(&parsed.database).map_err(Short::Secret)?;
     parsed.desired.variables = secrets.variables(&parsed.variables, maps).map_err(Short::Secret)?;
-    let (parameters, session, history) = match Box::pin(session(context, parsed, expected, parameters)).await {
+    let (parameters, session, history) = match Box::pin(session(context, parsed, parameters)).await {
         Err(Short::Database(failure)) if failure.reason == Reason::AuthenticationFailed => {
             let secrets = reread(&context.client, parsed).await?;
             *stamps = secrets.stamps();
             let parameters = secrets.parameters(&parsed.database).map_err(Short::Secret)?;
             parsed.desired.variables = secrets.variables(&parsed.variables, maps).map_err(Short::Secret)?;
-            Box::pin(session(context, parsed, expected, parameters)).await?
+            Box::pin(session(context, parsed, parameters)).await?
         }
         other => other?,
     };
@@ -82,7 +80,6 @@ async fn reread(client: &Client, parsed: &Parsed) -> Result<Secrets, Short> {
 async fn session(
     context: &Context,
     parsed: &Parsed,
-    expected: Expected,
     parameters: Parameters,
 ) -> Result<(Parameters, Session, History), Short> {
     let limit = parameters.deadline() + DEADLINE;
@@ -90,7 +87,7 @@ async fn session(
     let answer = tokio::select! {
         biased;
         () = context.stopping() => return Err(Short::Stopping),
-        answer = context.looks.take(expected, look) => answer,
+        answer = look => answer,
     };
     match answer {
         Ok(Ok((session, history))) => Ok((parameters, session, history)),
