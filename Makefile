@@ -8,6 +8,8 @@ SHELL := bash
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DUNLIN := $(TARGET)/debug/dunlin
+# What the image and the archives hold: static, with nothing of the machine that it runs on.
+STATIC := $(shell uname -m)-unknown-linux-musl
 CLUSTER_BIN := target/cluster/bin
 TOOLS_BIN := target/tools/bin
 CLUSTER_SOURCES := $(shell find tests/cluster -name '*.go' ! -name '*_test.go') tests/cluster/go.mod tests/cluster/go.sum
@@ -152,10 +154,14 @@ fuzz: cluster build ## look for texts that are split wrongly and specs that do h
 	@DUNLIN_FUZZ_SECONDS='$(or $(FUZZ_SECONDS),300)' $(if $(SEED),DUNLIN_FUZZ_SEED='$(SEED)') \
 		cargo test --locked --test operator specs -- --nocapture
 
-bench: cluster ## measure against psql, in a release build
-	@echo "==> building for release: 3 to 8 minutes on two cores the first time"
-	@cargo build --locked --release
-	@cargo bench --locked --bench '*'
+bench: cluster ## measure the static release against psql; BENCH=idle runs that part alone
+	@echo "==> building for release: 6 to 15 minutes on two cores the first time"
+	@if ! rustup target list --installed | grep -qx '$(STATIC)'; then \
+		echo "==> $(STATIC) isn't installed, and what is built for this machine is no release: rustup target add $(STATIC)" >&2; \
+		exit 1; \
+	fi
+	@cargo build --locked --release --target $(STATIC) --bin dunlin
+	@DUNLIN='$(abspath $(TARGET))/$(STATIC)/release/dunlin' cargo bench --locked --bench '*' -- $(BENCH)
 
 clean: ## remove everything built; what Go and Cargo keep elsewhere stays
 	@rm -rf target $(TARGET)

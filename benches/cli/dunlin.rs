@@ -7,7 +7,10 @@ use std::{
     time::Instant,
 };
 
-use crate::support::{fresh_database, postgres};
+use crate::{
+    binary,
+    support::{fresh_database, postgres},
+};
 
 /// A folder of migrations, and a database that has the history's tables and nothing else.
 pub struct Project {
@@ -41,7 +44,7 @@ impl Project {
 
     /// The time of a `dunlin apply` by that port, seconds.
     pub fn apply(&self, port: u16) -> f64 {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
+        let mut command = Command::new(binary::dunlin());
         command.arg("apply").current_dir(self.folder.path()).env("DUNLIN_DATABASE_URL", self.url_by(port));
         let start = Instant::now();
         let status = command.stdin(Stdio::null()).stderr(Stdio::null()).stdout(Stdio::null()).status();

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crate::{
+    binary,
     dunlin::Project,
     psql::{self, median},
     support::postgres,
@@ -41,7 +42,9 @@ pub async fn run() {
 /// Seconds from start to exit, and MiB at most.
 fn measure(project: &Project, verb: &str) -> (f64, f64) {
     let output = Command::new("python3")
-        .args(["-I", "-S", "-c", MEASURE, env!("CARGO_BIN_EXE_dunlin"), verb])
+        .args(["-I", "-S", "-c", MEASURE])
+        .arg(binary::dunlin())
+        .arg(verb)
         .current_dir(project.folder())
         .env("DUNLIN_DATABASE_URL", &project.url)
         .output()

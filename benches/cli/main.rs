@@ -3,6 +3,8 @@
 //! Single times mean little on a shared machine: both sides run in turn, and medians and their ratio are printed.
 
 mod against_psql;
+#[path = "../shared/binary.rs"]
+mod binary;
 mod distance;
 mod dunlin;
 mod idle;

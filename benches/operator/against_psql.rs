@@ -15,7 +15,7 @@ const ROUNDS: usize = 5;
 pub async fn run() {
     let files = psql::files(MIGRATIONS);
     let namespace = fresh_namespace().await;
-    let _operator = Operator::start(&namespace);
+    let _operator = Operator::start(&namespace, &[]);
     let (mut ours, mut psqls) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         psqls.push(by_psql(&files).await);
@@ -46,7 +46,7 @@ async fn by_psql(files: &BTreeMap<String, String>) -> f64 {
     let namespace = fresh_namespace().await;
     let first: BTreeMap<String, String> = [("0000_first.sql".to_owned(), "SELECT 1;\n".to_owned())].into();
     put_config_map(&namespace, "psql", first).await;
-    let operator = Operator::start(&namespace);
+    let operator = Operator::start(&namespace, &[]);
     create_set(&namespace, "psql", &url, "1h").await;
     ready_with(&namespace, "psql", 1).await;
     drop(operator);

@@ -12,7 +12,7 @@ const ROUNDS: u32 = 15;
 
 pub async fn run() {
     let namespace = fresh_namespace().await;
-    let _operator = Operator::start(&namespace);
+    let _operator = Operator::start(&namespace, &[]);
     let mut files = BTreeMap::new();
     let mut add = |number: u32| {
         files.insert(format!("{number:03}_t.sql"), format!("CREATE TABLE t{number} (a int);\n"));

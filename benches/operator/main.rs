@@ -3,13 +3,17 @@
 //! Single times mean little on a shared machine: both sides run in turn, and medians and their ratio are printed.
 
 mod against_psql;
+#[path = "../shared/binary.rs"]
+mod binary;
 mod idle;
 mod latency;
+mod many;
 mod operator;
 #[path = "../shared/parts.rs"]
 mod parts;
 #[path = "../shared/psql.rs"]
 mod psql;
+mod start;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
@@ -22,8 +26,14 @@ fn main() {
         if runs("latency") {
             latency::run().await;
         }
+        if runs("start") {
+            start::run().await;
+        }
         if runs("idle") {
             idle::run().await;
+        }
+        if runs("many") {
+            many::run().await;
         }
     });
 }

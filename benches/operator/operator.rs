@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeMap,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -17,32 +19,59 @@ use kube::{
     api::{ObjectMeta, Patch, PatchParams, PostParams},
     runtime::{WatchStreamExt as _, watcher},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{eventually, kubernetes};
+use crate::{
+    binary,
+    support::{eventually, kubernetes},
+};
 
-/// A running operator; ends when dropped.
+/// A running operator, with what the chart gives it; ends when dropped.
 pub struct Operator {
     child: Child,
+    metrics: SocketAddr,
 }
 
 impl Operator {
-    pub fn start(namespace: &str) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_dunlin"))
-            .args(["operator", "--namespace", namespace])
+    pub fn start(namespace: &str, flags: &[&str]) -> Self {
+        // Whoever takes the port meanwhile would have to be quick: nobody else listens on this machine's loopback.
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let metrics = free.expect("a port is free");
+        let child = Command::new(binary::dunlin())
+            .args(["operator", "--namespace", namespace, "--health-addr", "127.0.0.1:0"])
+            .args(["--metrics-addr", &metrics.to_string()])
+            .args(flags)
             .env("KUBECONFIG", kubernetes().kubeconfig())
             .env("RUST_LOG", "warn")
             .stdin(Stdio::null())
             .spawn()
             .expect("the operator starts");
-        Self { child }
+        Self { child, metrics }
     }
 
-    /// Resident memory in bytes.
-    pub fn resident(&self) -> u64 {
+    /// Resident memory in megabytes: the most that it was, and what it is.
+    pub fn memory(&self) -> (f64, f64) {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it is alive");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux says it");
-        line.split_whitespace().nth(1).and_then(|kilobytes| kilobytes.parse::<u64>().ok()).expect("a number") * 1024
+        let kibibytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux says it");
+            line.split_whitespace().next().and_then(|number| number.parse::<f64>().ok()).expect("a number")
+        };
+        (kibibytes("VmHWM:") * 1.024e-3, kibibytes("VmRSS:") * 1.024e-3)
+    }
+
+    /// How many sets it has found Ready.
+    pub fn ready(&self) -> usize {
+        self.scrape().lines().filter(|line| line.starts_with("dunlin_ready{") && line.ends_with(" 1")).count()
+    }
+
+    /// What it says of itself; nothing before it listens.
+    fn scrape(&self) -> String {
+        let mut text = String::new();
+        let asked = TcpStream::connect(self.metrics).and_then(|mut stream| {
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+            stream.read_to_string(&mut text)
+        });
+        if asked.is_ok() { text } else { String::new() }
     }
 }
 
@@ -100,6 +129,21 @@ pub async fn create_set(namespace: &str, name: &str, url: &str, interval: &str) 
 
 /// Waits, by a watch, until the set is Ready with `applied` migrations; returns when that was seen.
 pub async fn ready_with(namespace: &str, name: &str, applied: i64) -> Instant {
+    status_with(namespace, name, |status| {
+        let ready = status["conditions"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"));
+        ready && status["applied"]["count"] == applied
+    })
+    .await
+}
+
+/// Waits, by a watch, until the set has a status at all; returns when that was seen.
+pub async fn first_status(namespace: &str, name: &str) -> Instant {
+    status_with(namespace, name, |status| status["conditions"].is_array()).await
+}
+
+async fn status_with(namespace: &str, name: &str, wanted: impl Fn(&Value) -> bool) -> Instant {
     let sets: Api<MigrationSet> = Api::namespaced(kubernetes().client().await, namespace);
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let stream = watcher(sets, config).applied_objects();
@@ -108,17 +152,14 @@ pub async fn ready_with(namespace: &str, name: &str, applied: i64) -> Instant {
     let wait = async {
         while let Some(seen) = stream.next().await {
             let Ok(set) = seen else { continue };
-            let value = serde_json::to_value(&set.status).unwrap_or_default();
-            let ready = value["conditions"]
-                .as_array()
-                .is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"));
-            if ready && value["applied"]["count"] == applied {
+            let status = serde_json::to_value(&set.status).unwrap_or_default();
+            if wanted(&status) {
                 return Instant::now();
             }
-            last = Some(value);
+            last = Some(status);
         }
         panic!("the watch ended");
     };
-    let waited = tokio::time::timeout(Duration::from_mins(2), wait).await;
-    waited.unwrap_or_else(|_| panic!("{namespace}/{name} isn't Ready with {applied}: {last:#?}"))
+    let seen = tokio::time::timeout(Duration::from_mins(2), wait).await;
+    seen.unwrap_or_else(|_| panic!("{namespace}/{name} isn't as it is to be: {last:#?}"))
 }

@@ -41,7 +41,12 @@ fn actions_are_pinned_by_commit_and_keep_no_credentials() {
 #[test]
 fn the_workflow_builds_what_the_chart_installs() {
     let workflow = text(".github/workflows/release.yml");
-    for words in ["cosign sign --yes --recursive", "cosign attest --yes --type cyclonedx", "file: Containerfile"] {
+    for words in [
+        "cosign sign --yes --recursive",
+        "cosign attest --yes --type cyclonedx",
+        "file: Containerfile",
+        "cosign sign-blob --yes",
+    ] {
         assert!(workflow.contains(words), "{words}");
     }
     // The line that the workflow fills in.
