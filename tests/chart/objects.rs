@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use dunlin::cli::args::{Cli, Program};
 use serde_json::{Value, json};
 
-use crate::helm::{Release, called, chart, everything, file, one, root};
+use crate::{
+    helm::{Release, called, chart, everything, file, one, root},
+    support::markdown::blocks,
+};
 
 fn name_of_release(name: &str, values: Value) -> Release {
     Release { name: name.to_owned(), namespace: "dunlin-system".to_owned(), values }
@@ -278,6 +281,20 @@ fn the_operator_takes_the_arguments_that_it_is_given() {
         let level = values["logLevel"].as_str().unwrap_or("info");
         assert!(given.contains(&format!("--log-level={level}")), "{given:?}");
     }
+}
+
+/// The values of `docs/operator.md` for an authority of one's own, beside the public ones that the image has.
+#[test]
+fn an_authority_of_ones_own_is_trusted_beside_the_public_ones() {
+    let page = std::fs::read_to_string(root().join("docs/operator.md")).expect("it is there");
+    let block = blocks(&page).into_iter().find(|block| block.text.contains("SSL_CERT_DIR")).expect("it says how");
+    let container = container(&Release::with(dunlin::yaml::from_str(&block.text).expect("it is YAML")).objects());
+    let variables: Vec<&Value> = container["env"].as_array().expect("variables").iter().collect();
+    let folders = variables.iter().find(|variable| variable["name"] == "SSL_CERT_DIR").expect("it is set");
+    let own = container["volumeMounts"][0]["mountPath"].as_str().expect("it is mounted");
+    assert_eq!(folders["value"], format!("/etc/ssl/certs:{own}"));
+    let image = std::fs::read_to_string(root().join("Containerfile")).expect("it is there");
+    assert!(image.contains("cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/"), "no public ones");
 }
 
 #[test]

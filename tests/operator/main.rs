@@ -21,6 +21,7 @@ mod git;
 mod gitops;
 mod going;
 mod hooks;
+mod https;
 mod install;
 mod kubectl;
 mod lease;

@@ -12,7 +12,7 @@ use std::{
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, StatusCode, body::Bytes, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use rustls::pki_types::ServerName;
 use serde_json::{Map, Value as Json};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::quoted;
+use super::{quoted, trust};
 use crate::{
     core::{
         endpoint::Endpoint,
@@ -85,10 +85,11 @@ async fn once(endpoint: &Endpoint, id: &str, body: Bytes) -> Result<(), Missed> 
     }
     let name = ServerName::try_from(endpoint.host.clone())
         .map_err(|_| Missed::ForGood("its host can't be the name of a certificate".to_owned()))?;
-    let connector = TlsConnector::from(Arc::new(tls().map_err(Missed::ForGood)?));
-    let stream = connector.connect(name, stream).await;
-    let stream =
-        stream.map_err(|error| Missed::Again(format!("the encrypted connection didn't come about: {error}")))?;
+    let connector = TlsConnector::from(Arc::new(trust::config().map_err(Missed::ForGood)?));
+    let stream = connector.connect(name, stream).await.map_err(|error| match trust::refusal(&error) {
+        Some(why) => Missed::ForGood(why),
+        None => Missed::Again(format!("the encrypted connection didn't come about: {error}")),
+    })?;
     exchange(endpoint, id, body, stream).await
 }
 
@@ -138,18 +139,6 @@ fn is_forbidden(address: IpAddr) -> bool {
                 || address == METADATA_6
         }
     }
-}
-
-/// Certificates are checked against those that the operating system trusts, or that `SSL_CERT_FILE` names.
-fn tls() -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        return Err("the operator's system has no trusted certificates to check the server's with".to_owned());
-    }
-    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 async fn exchange(

@@ -2,6 +2,7 @@
 
 mod http;
 mod job;
+mod trust;
 
 use futures::future::{BoxFuture, FutureExt as _};
 use kube::Client;
