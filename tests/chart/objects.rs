@@ -270,6 +270,7 @@ fn the_operator_takes_the_arguments_that_it_is_given() {
         json!({}),
         json!({"scope": {"mode": "Own"}}),
         json!({"scope": {"mode": "Namespaces", "namespaces": ["b", "a"]}}),
+        json!({"allowedHosts": ["db.example.org:5432", "*.svc.cluster.local", "10.0.0.0/8:5432", "10.0.0.1", "[fd00::/8]:5432", "::1"]}),
         json!({"extraArgs": ["--color=never"], "logLevel": "dunlin=debug,kube=warn", "logFormat": "text", "bindAddress": "[::1]"}),
     ] {
         let given = arguments(&Release::with(values.clone()).objects());
@@ -280,6 +281,9 @@ fn the_operator_takes_the_arguments_that_it_is_given() {
         assert!(read.is_ok(), "{given:?}: {}", read.expect_err("it isn't").render());
         let level = values["logLevel"].as_str().unwrap_or("info");
         assert!(given.contains(&format!("--log-level={level}")), "{given:?}");
+        for host in values["allowedHosts"].as_array().into_iter().flatten() {
+            assert!(given.contains(&format!("--allowed-hosts={}", host.as_str().expect("a text"))), "{given:?}");
+        }
     }
 }
 

@@ -21,6 +21,7 @@ mod git;
 mod gitops;
 mod going;
 mod hooks;
+mod hosts;
 mod https;
 mod install;
 mod kubectl;
