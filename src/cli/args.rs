@@ -13,6 +13,7 @@ use super::local::{
 };
 use super::output::OutputFormat;
 use crate::api::v1alpha1::parse_duration;
+use crate::core::hosts::AllowedHost;
 use crate::serve::Address;
 use crate::telemetry::LogFormat;
 
@@ -181,6 +182,13 @@ pub struct OperatorArgs {
     #[arg(long)]
     pub pod_gates: bool,
 
+    /// Connect to this host alone, for databases and for hooks of the kind http; may be given several times, or with commas. A
+    /// host is a name, every name below one (`*.example.org`), an address, or a range of them (`10.0.0.0/8`), with a port
+    /// (`db.example.org:5432`, `[fd00::/8]:5432`) or at any. A name that isn't listed is allowed where all of its addresses
+    /// are. Without it, all hosts.
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    pub allowed_hosts: Vec<AllowedHost>,
+
     /// Where to serve metrics, at /metrics: an address such as 0.0.0.0:8080, or :8080 for every address of the host. Port 0
     /// is one that is free, which the log names.
     #[arg(long, value_name = "ADDRESS")]
@@ -281,6 +289,30 @@ mod tests {
             ("", Program::Dunlin),
         ] {
             assert_eq!(Program::named(OsStr::new(argv0)), expected, "{argv0:?}");
+        }
+    }
+
+    #[test]
+    fn an_allowed_host_that_means_nothing_is_named_with_what_is_wrong() {
+        let read = |flags: &[&str]| {
+            let line = ["dunlin", "operator"].iter().chain(flags).map(Into::into);
+            Program::Dunlin.parse::<Cli>(line).map(|cli| {
+                let Command::Operator(operator) = cli.command else { panic!("another command") };
+                operator.allowed_hosts.iter().map(ToString::to_string).collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(read(&[]).expect("all are allowed"), [""; 0]);
+        let several = read(&["--allowed-hosts=db.example.org:5432, 10.0.0.0/8", "--allowed-hosts", "[fd00::/8]:5432"]);
+        assert_eq!(several.expect("they are hosts"), ["db.example.org:5432", "10.0.0.0/8", "[fd00::/8]:5432"]);
+        for (flag, pattern, why) in [
+            ("--allowed-hosts=db.example.org,10.0.0.1/8", "'10.0.0.1/8'", "an address of the range 10.0.0.0/8"),
+            ("--allowed-hosts=https://example.org", "'https://example.org'", "it is no host"),
+            ("--allowed-hosts=", "--allowed-hosts", "it is empty"),
+        ] {
+            let error = read(&[flag]).expect_err(flag);
+            let said = error.to_string();
+            assert_eq!(error.exit_code(), 2, "{said}");
+            assert!(said.contains(pattern) && said.contains(why), "{said}");
         }
     }
 

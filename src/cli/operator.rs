@@ -1,7 +1,7 @@
 //! `dunlin operator`: settings into the controller's options, and a runtime to run it on.
 
 use super::{CliError, args::OperatorArgs};
-use crate::{controller, fail_points};
+use crate::{controller, core::hosts::AllowedHosts, fail_points};
 
 /// Runs the operator until it is told to stop.
 pub(super) fn run(args: OperatorArgs) -> Result<(), CliError> {
@@ -20,6 +20,7 @@ fn options(args: OperatorArgs) -> Result<controller::Options, CliError> {
         lease_name,
         lease_namespace,
         pod_gates,
+        allowed_hosts,
         metrics_addr,
         health_addr,
     } = args;
@@ -34,7 +35,15 @@ fn options(args: OperatorArgs) -> Result<controller::Options, CliError> {
     });
     namespaces.sort_unstable();
     namespaces.dedup();
-    Ok(controller::Options { namespaces, grace_period, lease, pod_gates, health: health_addr, metrics: metrics_addr })
+    Ok(controller::Options {
+        namespaces,
+        grace_period,
+        lease,
+        pod_gates,
+        allowed_hosts: AllowedHosts::new(allowed_hosts),
+        health: health_addr,
+        metrics: metrics_addr,
+    })
 }
 
 #[cfg(test)]
@@ -49,6 +58,7 @@ mod tests {
             lease_name: None,
             lease_namespace: None,
             pod_gates: false,
+            allowed_hosts: Vec::new(),
             metrics_addr: None,
             health_addr: None,
         }

@@ -108,6 +108,7 @@ mod tests {
         controller::{
             events::Events, health::Health, lease::Leadership, looks::Looks, metrics::Metrics, registry::Registry,
         },
+        core::hosts::AllowedHosts,
         execute::Stop,
     };
 
@@ -125,6 +126,7 @@ mod tests {
             registry: Registry::default(),
             looks: Looks::default(),
             leaving: mpsc::channel(1).0,
+            allowed_hosts: AllowedHosts::default(),
             sets_changed: tokio::sync::Notify::new(),
             stop,
             leadership: Leadership::Alone,

@@ -17,6 +17,7 @@ use crate::{
     core::{
         decide::RecordedOwner,
         desired::{HistoryLocation, Owner},
+        hosts::AllowedHosts,
     },
     execute::Stop,
 };
@@ -35,6 +36,8 @@ pub(super) struct Context {
     pub looks: Looks,
     /// Where work goes on whose object is there no more.
     pub leaving: mpsc::Sender<LeftBehind>,
+    /// Which hosts may be connected to.
+    pub allowed_hosts: AllowedHosts,
     /// Something was seen of a set, for whoever waits until one is Ready.
     pub sets_changed: Notify,
     /// Whether the operator itself is to stop.

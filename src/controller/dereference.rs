@@ -12,6 +12,7 @@ use super::registry::{Remembered, Seen};
 use crate::{
     api::v1alpha1::Parsed,
     core::{
+        hosts::AllowedHosts,
         outcome::{Failure, Reason},
         reference::{self, DatabaseRef, ValueRef, VariableRef},
         variables::{Origin, Variable, Variables},
@@ -107,8 +108,9 @@ impl Secrets {
     /// How to reach the database.
     ///
     /// # Errors
-    /// `WaitingForSecret` when a Secret or a key isn't there; `InvalidSpec` when what it holds can't be used.
-    pub fn parameters(&self, database: &DatabaseRef) -> Result<Parameters, Failure> {
+    /// `WaitingForSecret` when a Secret or a key isn't there; `InvalidSpec` when what it holds can't be used, or names a host
+    /// that isn't allowed.
+    pub fn parameters(&self, database: &DatabaseRef, allowed_hosts: &AllowedHosts) -> Result<Parameters, Failure> {
         let DatabaseRef { secret, keys, tls } = database;
         let data = self.data(secret)?;
         let input = TlsInput {
@@ -118,7 +120,7 @@ impl Secrets {
         };
         let reference::SecretKeys { uri, host, port, user, password, dbname } = keys.clone();
         let keys = SecretKeys { uri, host, port, user, password, dbname };
-        Ok(Parameters::from_secret(secret, &data, &keys, &input)?)
+        Ok(Parameters::from_secret(secret, &data, &keys, &input, allowed_hosts)?)
     }
 
     /// The values of the variables; what a Secret holds is known to be another by its version.
@@ -297,7 +299,7 @@ mod tests {
     }
 
     fn refused(secrets: &Secrets, database: &DatabaseRef) -> Failure {
-        secrets.parameters(database).map(|_| ()).expect_err("it is refused")
+        secrets.parameters(database, &AllowedHosts::default()).map(|_| ()).expect_err("it is refused")
     }
 
     #[test]

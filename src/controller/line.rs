@@ -13,7 +13,7 @@ use super::{
     context::{Context, now, parse_owner},
     dereference::{self, ConfigMaps, SecretStamps},
     due::is_forged,
-    hooks::ClusterHooks,
+    hooks::{self, ClusterHooks},
     looks::{Beginning, Expected},
     metrics::{Done, Looked},
     observe::{self, Short},
@@ -153,7 +153,8 @@ impl<'a> Line<'a> {
         if self.set.spec.suspend {
             return Ok(unseen(self.decide(Observed::Suspended, &unparsed)));
         }
-        let parsed = match parse(self.set) {
+        let within = |parsed| hooks::within(parsed, &self.context.allowed_hosts);
+        let parsed = match parse(self.set).and_then(within) {
             Ok(parsed) => parsed,
             Err(invalid) => return Ok(unseen(self.decide(Observed::InvalidSpec(&Failure::from(invalid)), &unparsed))),
         };
@@ -340,8 +341,9 @@ impl<'a> Line<'a> {
     ) -> (Report, Duration, Option<(History, Assessment)>) {
         let observe::Look { parameters, session, history, assessment, ownership: _ } = look;
         let uid = self.uid.clone();
-        let (client, owner) = (self.context.client.clone(), self.name.clone());
-        let hooks = ClusterHooks { client: &client, set: self.set, name: &owner };
+        let Context { client, allowed_hosts, .. } = self.context;
+        let owner = self.name.clone();
+        let hooks = ClusterHooks { client, set: self.set, name: &owner, allowed_hosts };
         let work = Work {
             parameters: &parameters,
             desired: &parsed.desired,

@@ -41,6 +41,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 
 use crate::{
     api::v1alpha1::MigrationSet,
+    core::hosts::AllowedHosts,
     execute::Stop,
     serve::{self, Address, Server},
 };
@@ -70,6 +71,8 @@ pub struct Options {
     pub lease: Option<LeaseOptions>,
     /// Whether pods are let go on whose scheduling gates name a set.
     pub pod_gates: bool,
+    /// Which hosts may be connected to, for databases and for requests of hooks.
+    pub allowed_hosts: AllowedHosts,
     /// Where to answer probes; None for nowhere.
     pub health: Option<Address>,
     /// Where to serve metrics; None for nowhere.
@@ -115,6 +118,7 @@ impl Default for Options {
             grace_period: GRACE_PERIOD,
             lease: None,
             pod_gates: false,
+            allowed_hosts: AllowedHosts::default(),
             health: None,
             metrics: None,
         }
@@ -173,11 +177,21 @@ async fn operate(
     metrics: Arc<Metrics>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    let Options { namespaces, grace_period, lease, pod_gates, health: health_address, metrics: metrics_address } =
-        options;
+    let Options {
+        namespaces,
+        grace_period,
+        lease,
+        pod_gates,
+        allowed_hosts,
+        health: health_address,
+        metrics: metrics_address,
+    } = options;
     let for_probes = listen("--health-addr", health_address).await?;
     let for_scrapes = listen("--metrics-addr", metrics_address).await?;
     tracing::info!(?namespaces, "watching");
+    if allowed_hosts.is_list() {
+        tracing::info!(%allowed_hosts, "connecting to these hosts alone");
+    }
     let beats = Arc::<Beats>::default();
     let election = lease.map(|lease| Election::start(client.clone(), lease, Arc::clone(&beats)));
     let leadership = election.as_ref().map_or(Leadership::Alone, Election::leadership);
@@ -197,6 +211,7 @@ async fn operate(
         events,
         looks: looks::Looks::default(),
         leaving,
+        allowed_hosts,
         sets_changed: tokio::sync::Notify::new(),
         stop: asked,
         leadership,

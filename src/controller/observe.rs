@@ -52,13 +52,13 @@ pub(super) async fn look(
     (secrets, maps): (Secrets, &ConfigMaps),
     stamps: &mut SecretStamps,
 ) -> Result<Look, Short> {
-    let parameters = secrets.parameters(&parsed.database).map_err(Short::Secret)?;
+    let parameters = secrets.parameters(&parsed.database, &context.allowed_hosts).map_err(Short::Secret)?;
     parsed.desired.variables = secrets.variables(&parsed.variables, maps).map_err(Short::Secret)?;
     let (parameters, session, history) = match Box::pin(session(context, parsed, parameters)).await {
         Err(Short::Database(failure)) if failure.reason == Reason::AuthenticationFailed => {
             let secrets = reread(&context.client, parsed).await?;
             *stamps = secrets.stamps();
-            let parameters = secrets.parameters(&parsed.database).map_err(Short::Secret)?;
+            let parameters = secrets.parameters(&parsed.database, &context.allowed_hosts).map_err(Short::Secret)?;
             parsed.desired.variables = secrets.variables(&parsed.variables, maps).map_err(Short::Secret)?;
             Box::pin(session(context, parsed, parameters)).await?
         }

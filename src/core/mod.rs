@@ -11,6 +11,7 @@ pub mod format;
 pub mod graph;
 pub mod history;
 pub mod hook;
+pub mod hosts;
 pub mod job;
 pub mod lint;
 pub mod migration;

@@ -131,13 +131,14 @@ impl Pace {
             | Reason::OutOfOrder
             | Reason::SchemaDrift
             | Reason::InvalidSource
-            | Reason::InvalidSpec
             | Reason::DependencyCycle
             | Reason::DuplicateVersion
             | Reason::Conflict
             | Reason::RollbackDenied
             | Reason::NoDownMigration => Self::Interval,
-            Reason::AuthenticationFailed
+            // Which database that is stands in the Secret: another one may be as it should.
+            Reason::InvalidSpec
+            | Reason::AuthenticationFailed
             | Reason::TLSFailed
             | Reason::PermissionDenied
             | Reason::PoolerNotSupported => Self::IntervalOrSecret,
@@ -258,12 +259,14 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_password_is_looked_at_again_at_the_interval_and_its_secret_every_thirty_seconds() {
-        let again = Pace::of(Reason::AuthenticationFailed).again(7, &circumstances(0.5));
-        assert_eq!(
-            again,
-            Again { look: Some(Duration::from_mins(10)), secret: Some(Duration::from_secs(30)), retry: false }
-        );
+    fn what_another_secret_may_mend_is_looked_at_again_at_the_interval_and_its_secret_every_thirty_seconds() {
+        for reason in [Reason::AuthenticationFailed, Reason::InvalidSpec] {
+            let again = Pace::of(reason).again(7, &circumstances(0.5));
+            assert_eq!(
+                again,
+                Again { look: Some(Duration::from_mins(10)), secret: Some(Duration::from_secs(30)), retry: false }
+            );
+        }
     }
 
     proptest! {

@@ -70,7 +70,8 @@ fn every_link_and_every_file_of_the_page_is_there() {
                 Some(anchor) => {
                     page().lines().any(|line| line.to_lowercase().replace(' ', "-") == format!("##-{anchor}"))
                 }
-                None => root().join("docs").join(link).exists(),
+                // That other pages have their headings is held of the whole book.
+                None => root().join("docs").join(link.split('#').next().unwrap_or_default()).exists(),
             };
         assert!(there, "{link}");
     }

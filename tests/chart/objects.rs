@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use dunlin::cli::args::{Cli, Program};
 use serde_json::{Value, json};
 
-use crate::helm::{Release, called, chart, everything, file, one, root};
+use crate::{
+    helm::{Release, called, chart, everything, file, one, root},
+    support::markdown::blocks,
+};
 
 fn name_of_release(name: &str, values: Value) -> Release {
     Release { name: name.to_owned(), namespace: "dunlin-system".to_owned(), values }
@@ -267,6 +270,7 @@ fn the_operator_takes_the_arguments_that_it_is_given() {
         json!({}),
         json!({"scope": {"mode": "Own"}}),
         json!({"scope": {"mode": "Namespaces", "namespaces": ["b", "a"]}}),
+        json!({"allowedHosts": ["db.example.org:5432", "*.svc.cluster.local", "10.0.0.0/8:5432", "10.0.0.1", "[fd00::/8]:5432", "::1"]}),
         json!({"extraArgs": ["--color=never"], "logLevel": "dunlin=debug,kube=warn", "logFormat": "text", "bindAddress": "[::1]"}),
     ] {
         let given = arguments(&Release::with(values.clone()).objects());
@@ -277,7 +281,24 @@ fn the_operator_takes_the_arguments_that_it_is_given() {
         assert!(read.is_ok(), "{given:?}: {}", read.expect_err("it isn't").render());
         let level = values["logLevel"].as_str().unwrap_or("info");
         assert!(given.contains(&format!("--log-level={level}")), "{given:?}");
+        for host in values["allowedHosts"].as_array().into_iter().flatten() {
+            assert!(given.contains(&format!("--allowed-hosts={}", host.as_str().expect("a text"))), "{given:?}");
+        }
     }
+}
+
+/// The values of `docs/operator.md` for an authority of one's own, beside the public ones that the image has.
+#[test]
+fn an_authority_of_ones_own_is_trusted_beside_the_public_ones() {
+    let page = std::fs::read_to_string(root().join("docs/operator.md")).expect("it is there");
+    let block = blocks(&page).into_iter().find(|block| block.text.contains("SSL_CERT_DIR")).expect("it says how");
+    let container = container(&Release::with(dunlin::yaml::from_str(&block.text).expect("it is YAML")).objects());
+    let variables: Vec<&Value> = container["env"].as_array().expect("variables").iter().collect();
+    let folders = variables.iter().find(|variable| variable["name"] == "SSL_CERT_DIR").expect("it is set");
+    let own = container["volumeMounts"][0]["mountPath"].as_str().expect("it is mounted");
+    assert_eq!(folders["value"], format!("/etc/ssl/certs:{own}"));
+    let image = std::fs::read_to_string(root().join("Containerfile")).expect("it is there");
+    assert!(image.contains("cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/"), "no public ones");
 }
 
 #[test]

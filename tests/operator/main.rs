@@ -21,6 +21,8 @@ mod git;
 mod gitops;
 mod going;
 mod hooks;
+mod hosts;
+mod https;
 mod install;
 mod kubectl;
 mod lease;

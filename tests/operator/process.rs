@@ -36,12 +36,20 @@ impl OperatorProcess {
 
     /// The same with this kubeconfig.
     pub fn start_at(kubeconfig: &Path, namespace: &str, flags: &[&str]) -> Self {
+        Self::start_in(kubeconfig, namespace, flags, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub fn start_in(kubeconfig: &Path, namespace: &str, flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temp folder");
         let log = folder.path().join("log");
         let child = Command::new(env!("CARGO_BIN_EXE_dunlin"))
             .args(["operator", "--namespace", namespace])
             .args(flags)
             .env("KUBECONFIG", kubeconfig)
+            .env_remove("SSL_CERT_DIR")
+            .env_remove("SSL_CERT_FILE")
+            .envs(variables.iter().copied())
             .stderr(File::create(&log).expect("a file"))
             .spawn()
             .expect("the binary runs");

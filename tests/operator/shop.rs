@@ -10,6 +10,7 @@ use std::{
 use dunlin::{
     api::v1alpha1::MigrationSet,
     controller::{self, Options},
+    core::hosts::AllowedHosts,
 };
 use futures::StreamExt;
 use k8s_openapi::{
@@ -54,8 +55,12 @@ pub struct Operator {
 impl Operator {
     /// Starts one for a namespace.
     pub fn start(client: Client, namespace: &str, grace_period: Duration) -> Self {
+        Self::start_with(client, Options { namespaces: vec![namespace.to_owned()], grace_period, ..Options::default() })
+    }
+
+    /// Starts one that is told all of this.
+    pub fn start_with(client: Client, options: Options) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let options = Options { namespaces: vec![namespace.to_owned()], grace_period, ..Options::default() };
         let task = tokio::spawn(controller::run_until(client, options, async {
             // A test that ends without asking it to stop takes its runtime along.
             if stopped.await.is_err() {
@@ -104,6 +109,19 @@ impl Shop {
     pub async fn start_operator(&mut self) {
         let client = Client::try_from(self.config.clone()).expect("the configuration makes a client");
         self.operator = Some(Operator::start(client, &self.namespace, controller::GRACE_PERIOD));
+    }
+
+    /// The same, with an operator that may connect to these hosts alone.
+    #[allow(clippy::unused_async, reason = "it needs the runtime of whoever awaits it")]
+    pub async fn start_operator_allowing(&mut self, hosts: &[&str]) {
+        let client = Client::try_from(self.config.clone()).expect("the configuration makes a client");
+        let allowed = hosts.iter().map(|host| host.parse().expect("it is a host"));
+        let options = Options {
+            namespaces: vec![self.namespace.clone()],
+            allowed_hosts: AllowedHosts::new(allowed.collect()),
+            ..Options::default()
+        };
+        self.operator = Some(Operator::start_with(client, options));
     }
 
     pub async fn stop_operator(&mut self) {

@@ -126,7 +126,8 @@ pub struct Hook {
 pub struct HttpHook {
     /// Where to send it: https, or http. An answer of 2xx is success; 5xx, 408, 429 and no answer are tried again until the
     /// time is over; anything else fails at once, and no redirect is followed. It is sent from the operator's pod, and never to
-    /// a link-local address. Messages show it without its query.
+    /// a link-local address; where the operator lists the hosts that it connects to, to those alone. Messages show it without
+    /// its query.
     #[schemars(length(min = 8, max = 2048), regex(pattern = r"^https?://[^\s/]+"))]
     pub url: String,
 }

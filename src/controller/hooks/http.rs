@@ -12,7 +12,7 @@ use std::{
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, StatusCode, body::Bytes, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use rustls::pki_types::ServerName;
 use serde_json::{Map, Value as Json};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -21,11 +21,12 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::quoted;
+use super::{quoted, trust};
 use crate::{
     core::{
         endpoint::Endpoint,
         hook::{Fact, Value},
+        hosts::AllowedHosts,
     },
     execute::HookCall,
 };
@@ -38,6 +39,15 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// How much of an answer is read.
 const ANSWER: usize = 1_024;
 
+/// Whether what a server says with an answer that is no success may be seen by whoever sees the status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Words {
+    /// Whoever runs the operator has listed the hosts that it connects to.
+    Shown,
+    /// Any host may be asked, such as one whose answers are for the operator's place in the network alone.
+    Hidden,
+}
+
 /// How one try ended, where it didn't succeed.
 enum Missed {
     /// It may do better another time.
@@ -47,12 +57,17 @@ enum Missed {
 }
 
 /// Sends the request until it is answered well, or it is certain that it won't be.
-pub(super) async fn send(endpoint: &Endpoint, call: &HookCall<'_>, deadline: Instant) -> Result<(), String> {
+pub(super) async fn send(
+    endpoint: &Endpoint,
+    call: &HookCall<'_>,
+    allowed: &AllowedHosts,
+    deadline: Instant,
+) -> Result<(), String> {
     let body = Bytes::from(body(call.facts));
     let mut pause = FIRST_PAUSE;
     let mut last = "there was no answer".to_owned();
     loop {
-        match tokio::time::timeout_at(deadline, once(endpoint, call.id, body.clone())).await {
+        match tokio::time::timeout_at(deadline, once(endpoint, call.id, allowed, body.clone())).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(Missed::ForGood(why))) => return Err(format!("({endpoint}) failed: {why}")),
             Ok(Err(Missed::Again(why))) => last = why,
@@ -78,28 +93,32 @@ fn body(facts: &[Fact]) -> String {
     Json::Object(fields).to_string()
 }
 
-async fn once(endpoint: &Endpoint, id: &str, body: Bytes) -> Result<(), Missed> {
-    let stream = connect(endpoint).await?;
+async fn once(endpoint: &Endpoint, id: &str, allowed: &AllowedHosts, body: Bytes) -> Result<(), Missed> {
+    let stream = connect(endpoint, allowed).await?;
+    let words = if allowed.is_list() { Words::Shown } else { Words::Hidden };
     if !endpoint.tls {
-        return exchange(endpoint, id, body, stream).await;
+        return exchange(endpoint, id, body, words, stream).await;
     }
     let name = ServerName::try_from(endpoint.host.clone())
         .map_err(|_| Missed::ForGood("its host can't be the name of a certificate".to_owned()))?;
-    let connector = TlsConnector::from(Arc::new(tls().map_err(Missed::ForGood)?));
-    let stream = connector.connect(name, stream).await;
-    let stream =
-        stream.map_err(|error| Missed::Again(format!("the encrypted connection didn't come about: {error}")))?;
-    exchange(endpoint, id, body, stream).await
+    let connector = TlsConnector::from(Arc::new(trust::config().map_err(Missed::ForGood)?));
+    let stream = connector.connect(name, stream).await.map_err(|error| match trust::refusal(&error) {
+        Some(why) => Missed::ForGood(why),
+        None => Missed::Again(format!("the encrypted connection didn't come about: {error}")),
+    })?;
+    exchange(endpoint, id, body, words, stream).await
 }
 
 /// Connects to the first address that answers, of those that may be asked.
-async fn connect(endpoint: &Endpoint) -> Result<TcpStream, Missed> {
+async fn connect(endpoint: &Endpoint, allowed: &AllowedHosts) -> Result<TcpStream, Missed> {
     let found = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await;
     let found: Vec<SocketAddr> =
         found.map_err(|error| Missed::Again(format!("its host isn't found: {error}")))?.collect();
-    let allowed: Vec<&SocketAddr> = found.iter().filter(|address| !is_forbidden(address.ip())).collect();
+    let addresses = found.iter().map(SocketAddr::ip);
+    allowed.admit(&endpoint.host, endpoint.port, addresses).map_err(|why| Missed::ForGood(why.to_string()))?;
+    let askable: Vec<&SocketAddr> = found.iter().filter(|address| !is_forbidden(address.ip())).collect();
     let mut last = match found.first() {
-        Some(_) if allowed.is_empty() => {
+        Some(_) if askable.is_empty() => {
             let why =
                 "its host has a link-local address, or one at which clouds hand out credentials: no hook may ask it";
             return Err(Missed::ForGood(why.to_owned()));
@@ -107,7 +126,7 @@ async fn connect(endpoint: &Endpoint) -> Result<TcpStream, Missed> {
         Some(_) => "no address answers".to_owned(),
         None => "its host has no address".to_owned(),
     };
-    for address in allowed {
+    for address in askable {
         match tokio::time::timeout(CONNECT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => last = format!("it can't be connected to: {error}"),
@@ -140,22 +159,11 @@ fn is_forbidden(address: IpAddr) -> bool {
     }
 }
 
-/// Certificates are checked against those that the operating system trusts, or that `SSL_CERT_FILE` names.
-fn tls() -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        return Err("the operator's system has no trusted certificates to check the server's with".to_owned());
-    }
-    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
-}
-
 async fn exchange(
     endpoint: &Endpoint,
     id: &str,
     body: Bytes,
+    words: Words,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
 ) -> Result<(), Missed> {
     let again = |error: hyper::Error| Missed::Again(format!("there was no answer: {error}"));
@@ -173,6 +181,9 @@ async fn exchange(
         if status.is_success() {
             return Ok(());
         }
+        if words == Words::Hidden {
+            return Err(judged(status, None));
+        }
         let mut said = Vec::new();
         while let Some(Ok(frame)) = answer.body_mut().frame().await {
             said.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
@@ -180,7 +191,7 @@ async fn exchange(
                 break;
             }
         }
-        Err(judged(status, &quoted(&String::from_utf8_lossy(&said))))
+        Err(judged(status, Some(&quoted(&String::from_utf8_lossy(&said)))))
     };
     let mut connection = std::pin::pin!(connection);
     let mut asking = std::pin::pin!(asking);
@@ -194,14 +205,21 @@ async fn exchange(
     }
 }
 
-fn judged(status: StatusCode, said: &str) -> Missed {
+/// What an answer means that is no success, and what it says where that may be seen.
+fn judged(status: StatusCode, said: Option<&str>) -> Missed {
     let mut why = format!("it answered {status}");
     if status.is_redirection() {
         why.push_str(", and no redirect is followed");
     }
-    if !said.is_empty() {
-        why.push_str(": ");
-        why.push_str(said);
+    match said {
+        None => {
+            why.push_str("; its own log may say why (what it says is shown where the operator has --allowed-hosts)");
+        }
+        Some("") => {}
+        Some(said) => {
+            why.push_str(": ");
+            why.push_str(said);
+        }
     }
     let passing = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
     if status.is_server_error() || passing { Missed::Again(why) } else { Missed::ForGood(why) }
@@ -241,8 +259,18 @@ mod tests {
             [(500, true), (503, true), (429, true), (408, true), (404, false), (401, false), (302, false)]
         {
             let status = StatusCode::from_u16(status).expect("a status");
-            assert_eq!(matches!(judged(status, ""), Missed::Again(_)), again, "{status}");
+            assert_eq!(matches!(judged(status, Some("")), Missed::Again(_)), again, "{status}");
         }
+    }
+
+    #[test]
+    fn what_a_server_says_is_shown_only_where_that_may_be_seen() {
+        let said = |shown| match judged(StatusCode::FORBIDDEN, shown) {
+            Missed::Again(why) | Missed::ForGood(why) => why,
+        };
+        assert_eq!(said(Some("go away")), "it answered 403 Forbidden: go away");
+        assert_eq!(said(Some("")), "it answered 403 Forbidden");
+        assert!(said(None).starts_with("it answered 403 Forbidden; its own log may say why"), "{}", said(None));
     }
 
     #[test]

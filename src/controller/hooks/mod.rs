@@ -2,14 +2,19 @@
 
 mod http;
 mod job;
+mod trust;
 
 use futures::future::{BoxFuture, FutureExt as _};
 use kube::Client;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    api::v1alpha1::MigrationSet,
-    core::{desired::Owner, hook::Act},
+    api::v1alpha1::{InvalidSpec, MigrationSet, Parsed, Problem},
+    core::{
+        desired::Owner,
+        hook::{Act, Place},
+        hosts::AllowedHosts,
+    },
     execute::{HookCall, HookEnd, RunHook, Stop},
 };
 
@@ -18,6 +23,26 @@ pub(super) struct ClusterHooks<'a> {
     pub client: &'a Client,
     pub set: &'a MigrationSet,
     pub name: &'a Owner,
+    pub allowed_hosts: &'a AllowedHosts,
+}
+
+/// The same, where all requests of hooks go to hosts that are allowed as they are written: what can be said before a plan
+/// runs isn't left to what comes after it. Names that are allowed by their addresses are judged when they are looked up.
+///
+/// # Errors
+/// [`InvalidSpec`] with every hook whose host isn't.
+pub(super) fn within(parsed: Parsed, allowed: &AllowedHosts) -> Result<Parsed, InvalidSpec> {
+    let hooks = Place::ALL.into_iter().flat_map(|place| parsed.desired.hooks.keyed(place));
+    let refused = hooks.filter_map(|(key, hook)| {
+        let Act::Http(endpoint) = &hook.act else { return None };
+        let why = allowed.consider(&endpoint.host, endpoint.port).err()?;
+        Some(Problem {
+            path: format!("spec.hooks.{key}.http.url"),
+            message: format!("{}: {why}", endpoint.authority()),
+        })
+    });
+    let problems: Vec<Problem> = refused.collect();
+    if problems.is_empty() { Ok(parsed) } else { Err(InvalidSpec { problems }) }
 }
 
 impl RunHook for ClusterHooks<'_> {
@@ -27,7 +52,7 @@ impl RunHook for ClusterHooks<'_> {
             let mut stop = call.stop.clone();
             let running = async {
                 match &call.hook.act {
-                    Act::Http(endpoint) => http::send(endpoint, &call, deadline).await,
+                    Act::Http(endpoint) => http::send(endpoint, &call, self.allowed_hosts, deadline).await,
                     Act::Job(template) => job::Job::new(self, template, &call).run(deadline).await,
                     Act::Sql(_) | Act::Command(_) => Err("runs nowhere in a cluster".to_owned()),
                 }

@@ -9,7 +9,10 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use super::filter::Closed;
 use crate::{
-    core::outcome::{Failure, Reason},
+    core::{
+        hosts::NotAllowed,
+        outcome::{Failure, Reason},
+    },
     database::{
         parameters::{Method, Parameters, TargetSessionAttrs},
         tls::{self, TlsMode},
@@ -60,6 +63,9 @@ pub enum Cause {
     /// The name isn't known.
     #[error("the host's name can't be looked up ({0}); check the name, and the namespace in it")]
     NoSuchHost(String),
+    /// Whoever runs the operator doesn't allow where the name leads to.
+    #[error(transparent)]
+    NotAllowed(NotAllowed),
     /// Refused, or no way there.
     #[error("can't connect ({0}); check host and port, and that the server is up")]
     Unreachable(String),
@@ -164,6 +170,7 @@ impl Cause {
                 Reason::AuthenticationFailed
             }
             Self::Denied { .. } => Reason::PermissionDenied,
+            Self::NotAllowed(_) => Reason::InvalidSpec,
         }
     }
 

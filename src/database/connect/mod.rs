@@ -225,6 +225,8 @@ impl Opening<'_> {
         let found =
             lookup_host((name.as_str(), host.port)).await.map_err(|error| Cause::NoSuchHost(error.to_string()))?;
         let mut found: Vec<SocketAddr> = found.collect();
+        let addresses = found.iter().map(SocketAddr::ip);
+        self.parameters.allowed_hosts.admit(name, host.port, addresses).map_err(Cause::NotAllowed)?;
         if self.parameters.load_balance_hosts == LoadBalanceHosts::Random {
             found.shuffle(&mut rand::rng());
         }

@@ -9,7 +9,10 @@ use super::{
     options,
     table::Given,
 };
-use crate::database::tls::{self, ProtocolVersion, Tls, TlsInput, TlsMode};
+use crate::{
+    core::hosts::AllowedHosts,
+    database::tls::{self, ProtocolVersion, Tls, TlsInput, TlsMode},
+};
 
 /// Builds parameters; the table's honoured names are all taken here, which a test holds.
 pub(super) fn build(
@@ -70,6 +73,7 @@ fn read(mut given: Given, source: Source, tls: Tls) -> Result<Parameters, Proble
         keepalives: keepalives(given)?,
         tcp_user_timeout: number(given, "tcp_user_timeout")?.map(Duration::from_millis),
         settings: options::parse(&given.take("options").unwrap_or_default())?,
+        allowed_hosts: AllowedHosts::default(),
     };
     match given.left() {
         None => Ok(parameters),

@@ -3,7 +3,10 @@
 use std::fmt;
 
 use crate::{
-    core::outcome::{Failure, Reason},
+    core::{
+        hosts::NotAllowed,
+        outcome::{Failure, Reason},
+    },
     database::tls::TlsError,
 };
 
@@ -59,6 +62,16 @@ pub enum ParametersError {
         /// What.
         problem: Problem,
     },
+    /// Whoever runs the operator doesn't allow it.
+    #[error("{place}: {host}: {why}")]
+    NotAllowed {
+        /// Where the host was read.
+        place: Place,
+        /// The host with its port.
+        host: String,
+        /// Why, and what to do.
+        why: NotAllowed,
+    },
     /// The TLS settings don't fit together, or a certificate can't be read.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -108,7 +121,9 @@ impl From<ParametersError> for Failure {
                 Reason::WaitingForSecret,
                 format!("{error}; add what is missing, or name the keys that hold it in spec.database.secretRef.keys"),
             ),
-            ParametersError::Invalid { .. } => Self::new(Reason::InvalidSpec, error.to_string()),
+            ParametersError::Invalid { .. } | ParametersError::NotAllowed { .. } => {
+                Self::new(Reason::InvalidSpec, error.to_string())
+            }
             ParametersError::Tls(tls) => Self::new(Reason::InvalidSpec, tls.to_string()),
         }
     }

@@ -3,6 +3,7 @@
 //! Every parameter that libpq knows is honoured or refused by name in [`table`]; nothing is skipped in silence. A value
 //! never appears in an error or in `Debug`: a parameter is named, what it says is not.
 
+mod allowed;
 mod build;
 mod by_hand;
 mod conninfo;
@@ -24,6 +25,7 @@ pub use secret::SecretKeys;
 pub use table::{Fate, TABLE};
 
 use super::tls::{Tls, TlsInput};
+use crate::core::hosts::AllowedHosts;
 
 /// How long one host may take to give a session when `connect_timeout` doesn't say.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,6 +49,8 @@ pub struct Parameters {
     pub(super) keepalives: Option<Keepalives>,
     pub(super) tcp_user_timeout: Option<Duration>,
     pub(super) settings: Vec<Setting>,
+    /// Whoever connects to a name asks what is allowed of its addresses.
+    pub(super) allowed_hosts: AllowedHosts,
 }
 
 /// Who gives the URL: decides what it may name on the machine that connects.
@@ -228,6 +232,7 @@ impl fmt::Debug for Parameters {
             keepalives: _,
             tcp_user_timeout: _,
             settings: _,
+            allowed_hosts: _,
         } = self;
         f.write_str("Parameters { hosts: …, user: …, password: …, dbname: …, tls: …, others: … }")
     }

@@ -8,7 +8,7 @@ use super::{
     error::{ParametersError, Place, Problem},
     table::Given,
 };
-use crate::database::tls::TlsInput;
+use crate::{core::hosts::AllowedHosts, database::tls::TlsInput};
 
 pub use crate::core::reference::SecretKeys;
 
@@ -31,6 +31,8 @@ impl Parameters {
     ///
     /// The session is to write: see [`Parameters::for_writing`].
     ///
+    /// All of its hosts must be allowed, as they are written; whoever connects looks at the addresses of names.
+    ///
     /// Empty values count as absent. Newlines at a value's end are dropped; of a password, one.
     ///
     /// # Errors
@@ -41,6 +43,7 @@ impl Parameters {
         data: &BTreeMap<String, Vec<u8>>,
         keys: &SecretKeys,
         tls: &TlsInput,
+        allowed_hosts: &AllowedHosts,
     ) -> Result<Self, ParametersError> {
         let secret = Secret { name: secret_name, data };
         let SecretKeys { uri, host, port, user, password, dbname } = keys;
@@ -67,6 +70,7 @@ impl Parameters {
             Some(key) => secret.url(key)?,
             None => (Given::default(), Place::Secret(secret_name.to_owned())),
         };
+        let mut place_of_host = place.clone();
         let mut looked_for: Vec<String> = Vec::new();
         for ((part, conventional), (_, named)) in PARTS.iter().zip(&named) {
             let key = match named {
@@ -75,16 +79,22 @@ impl Parameters {
                 None => conventional.iter().copied().find(|key| secret.value(key).is_some()),
             };
             match key {
-                Some(key) => secret.part(&mut given, part, key)?,
+                Some(key) => {
+                    secret.part(&mut given, part, key)?;
+                    if *part == "host" {
+                        place_of_host = secret.place(key);
+                    }
+                }
                 None if url.is_some() || *part == "port" => {}
                 None if *part == "password" && tls.client.is_some() => {}
                 None => looked_for.push(conventional.join(" or ")),
             }
         }
-        if looked_for.is_empty() {
-            return Self::from_given(given, Source::Operator, tls, &place).map(Self::for_writing);
+        if !looked_for.is_empty() {
+            return Err(secret.missing(looked_for, !by_parts));
         }
-        Err(secret.missing(looked_for, !by_parts))
+        let parameters = Self::from_given(given, Source::Operator, tls, &place)?;
+        parameters.for_writing().within(allowed_hosts, &place_of_host)
     }
 }
 
@@ -98,8 +108,12 @@ impl Secret<'_> {
         self.data.get(key).map(|value| without_newlines(value)).filter(|value| !value.is_empty())
     }
 
+    fn place(&self, key: &str) -> Place {
+        Place::Key { secret: self.name.to_owned(), key: key.to_owned() }
+    }
+
     fn url(&self, key: &str) -> Result<(Given, Place), ParametersError> {
-        let place = Place::Key { secret: self.name.to_owned(), key: key.to_owned() };
+        let place = self.place(key);
         let text = std::str::from_utf8(self.value(key).unwrap_or_default())
             .map_err(|_| Problem::Form("isn't UTF-8").at(&place))?;
         let given = conninfo::parse(text.trim()).map_err(|problem| problem.at(&place))?;
@@ -113,8 +127,7 @@ impl Secret<'_> {
         } else {
             self.value(key).unwrap_or_default()
         };
-        let place = Place::Key { secret: self.name.to_owned(), key: key.to_owned() };
-        given.set(part, value.to_vec()).map_err(|problem| problem.at(&place))
+        given.set(part, value.to_vec()).map_err(|problem| problem.at(&self.place(key)))
     }
 
     fn missing(&self, looked_for: Vec<String>, by_convention: bool) -> ParametersError {

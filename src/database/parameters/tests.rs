@@ -15,7 +15,13 @@ fn data(pairs: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
 }
 
 fn secret(pairs: &[(&str, &str)]) -> Result<Parameters, ParametersError> {
-    Parameters::from_secret("shop-db", &data(pairs), &SecretKeys::default(), &TlsInput::default())
+    Parameters::from_secret(
+        "shop-db",
+        &data(pairs),
+        &SecretKeys::default(),
+        &TlsInput::default(),
+        &AllowedHosts::default(),
+    )
 }
 
 /// Hosts, user, password and database in one line.
@@ -297,7 +303,7 @@ fn keys_of_a_secret_are_taken_in_the_order_of_the_contract() {
 #[test]
 fn keys_that_the_spec_names_come_first_and_must_be_there() {
     let of = |pairs: &[(&str, &str)], keys: &SecretKeys| {
-        Parameters::from_secret("shop-db", &data(pairs), keys, &TlsInput::default())
+        Parameters::from_secret("shop-db", &data(pairs), keys, &TlsInput::default(), &AllowedHosts::default())
     };
     let named = |key: &str| Some(key.to_owned());
     let both = [("uri", "postgres://a@a"), ("APP_URL", "postgres://b:x@b/c"), ("secret", "p")];
@@ -315,6 +321,57 @@ fn keys_that_the_spec_names_come_first_and_must_be_there() {
     assert_eq!(Failure::from(error).reason, Reason::WaitingForSecret);
 }
 
+/// Every host that a Secret names, by whatever it is connected to, before anything is.
+#[test]
+fn a_host_that_isnt_allowed_is_named_with_its_key() {
+    let listed = ["db.example.org:5432", "*.shop.svc", "10.0.0.0/8"].map(|text| text.parse().expect("it is one"));
+    let allowed = AllowedHosts::new(listed.to_vec());
+    let read = |pairs: &[(&str, &str)], keys: &SecretKeys| {
+        Parameters::from_secret("shop-db", &data(pairs), keys, &TlsInput::default(), &allowed)
+    };
+    let conventional = SecretKeys::default();
+    for url in [
+        "postgres://u:swordfish@db.example.org/d",
+        "postgres://u:swordfish@db.example.org,a.shop.svc:6432,10.1.2.3:1/d",
+        // By its addresses, when it is looked up.
+        "postgres://u:swordfish@other.example.org/d",
+        "postgres://u:swordfish@other.example.org/d?hostaddr=10.1.2.3",
+    ] {
+        read(&[("uri", url)], &conventional).unwrap_or_else(|error| panic!("{url}: {error}"));
+    }
+    let named = SecretKeys { host: Some("where".to_owned()), uri: Some("uri".to_owned()), ..SecretKeys::default() };
+    let parts = |host: &'static str| [("host", host), ("user", "u"), ("password", "swordfish"), ("dbname", "d")];
+    for (pairs, keys, says) in [
+        (
+            &[("uri", "postgres://u:swordfish@127.0.0.1/d")][..],
+            &conventional,
+            "key uri of Secret shop-db: 127.0.0.1:5432: ",
+        ),
+        (&[("uri", "postgres://u:swordfish@[::1]:1/d")], &conventional, "key uri of Secret shop-db: [::1]:1: "),
+        (
+            &[("uri", "postgres://u:swordfish@db.example.org,11.0.0.1:2/d")],
+            &conventional,
+            "key uri of Secret shop-db: 11.0.0.1:2: ",
+        ),
+        (
+            &[("uri", "host=db.example.org hostaddr=127.0.0.1 user=u password=swordfish dbname=d")],
+            &conventional,
+            "key uri of Secret shop-db: db.example.org:5432: its name leads to 127.0.0.1: ",
+        ),
+        (&parts("11.0.0.1"), &conventional, "key host of Secret shop-db: 11.0.0.1:5432: "),
+        (
+            &[("uri", "postgres://u:swordfish@db.example.org/d"), ("where", "11.0.0.1")],
+            &named,
+            "key where of Secret shop-db: 11.0.0.1:5432: ",
+        ),
+    ] {
+        let failure = Failure::from(read(pairs, keys).map(|_| ()).expect_err(says));
+        assert_eq!(failure.reason, Reason::InvalidSpec);
+        assert!(failure.message.starts_with(says), "{failure}");
+        assert!(failure.message.contains("--allowed-hosts") && !failure.message.contains("swordfish"), "{failure}");
+    }
+}
+
 #[test]
 fn newlines_at_the_end_of_a_value_are_a_slip() {
     let pairs = [("host", "h\n"), ("port", "7\r\n"), ("user", "u\n\n"), ("password", "p\n"), ("dbname", "d\n")];
@@ -324,7 +381,9 @@ fn newlines_at_the_end_of_a_value_are_a_slip() {
     assert_eq!(secret(&pairs).unwrap().password.as_deref(), Some(&b"p\n"[..]));
     let mut bytes = data(&pairs);
     bytes.insert("password".to_owned(), vec![0xff, 0xfe]);
-    let read = |data: &BTreeMap<_, _>| Parameters::from_secret("s", data, &SecretKeys::default(), &TlsInput::default());
+    let read = |data: &BTreeMap<_, _>| {
+        Parameters::from_secret("s", data, &SecretKeys::default(), &TlsInput::default(), &AllowedHosts::default())
+    };
     assert_eq!(read(&bytes).unwrap().password.as_deref(), Some(&[0xff, 0xfe][..]));
     bytes.insert("user".to_owned(), vec![0xff]);
     assert_eq!(read(&bytes).unwrap_err().to_string(), "key user of Secret s: parameter user: the value isn't UTF-8");
@@ -333,7 +392,8 @@ fn newlines_at_the_end_of_a_value_are_a_slip() {
 #[test]
 fn a_client_certificate_stands_for_the_password() {
     let pairs = data(&[("host", "h"), ("user", "u"), ("dbname", "d")]);
-    let read = |tls: &TlsInput| Parameters::from_secret("s", &pairs, &SecretKeys::default(), tls);
+    let read =
+        |tls: &TlsInput| Parameters::from_secret("s", &pairs, &SecretKeys::default(), tls, &AllowedHosts::default());
     assert!(matches!(read(&TlsInput::default()), Err(ParametersError::MissingKeys { .. })));
     let made = rcgen::generate_simple_self_signed(vec!["u".to_owned()]).unwrap();
     let pem = |from: &str, text: String| Pem { from: from.to_owned(), bytes: text.into_bytes() };
