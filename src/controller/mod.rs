@@ -38,6 +38,7 @@ use kube::{
     },
 };
 use tokio::{net::TcpListener, sync::mpsc};
+use tower::limit::ConcurrencyLimitLayer;
 
 use crate::{
     api::v1alpha1::MigrationSet,
@@ -59,6 +60,9 @@ pub const GRACE_PERIOD: Duration = Duration::from_secs(30);
 const CANCEL_BEFORE: Duration = Duration::from_secs(10);
 /// What remains of it when the operator leaves, whatever is still under way.
 const LEAVE_BEFORE: Duration = Duration::from_secs(1);
+
+/// Requests to the API server that are under way at one time, watches that have begun aside.
+const REQUESTS: usize = 32;
 
 /// What the operator is told when it starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +175,17 @@ async fn counted_client(metrics: &Arc<Metrics>) -> Result<Client, Box<dyn std::e
     Ok(builder.with_layer(&Counting(Arc::clone(metrics))).build())
 }
 
+/// A client with a limit to how many requests are under way: each has a connection of its own, and its memory. Its own
+/// requests aside, an API server has others to serve.
+fn limited(client: Client) -> Client {
+    let namespace = client.default_namespace().to_owned();
+    let send = tower::service_fn(move |request| {
+        let client = client.clone();
+        async move { client.send(request).await }
+    });
+    ClientBuilder::new(send, namespace).with_layer(&ConcurrencyLimitLayer::new(REQUESTS)).build()
+}
+
 async fn operate(
     client: Client,
     options: Options,
@@ -195,6 +210,8 @@ async fn operate(
     let beats = Arc::<Beats>::default();
     let election = lease.map(|lease| Election::start(client.clone(), lease, Arc::clone(&beats)));
     let leadership = election.as_ref().map_or(Leadership::Alone, Election::leadership);
+    // Not the lease's: it must not wait behind a thousand statuses.
+    let client = limited(client);
     let (store, writer) = reflector::store::<MigrationSet>();
     let (stop, asked) = tokio::sync::watch::channel(Stop::No);
     let health = Arc::new(Health::new(&namespaces, Arc::clone(&beats), leadership.clone(), asked.clone()));
