@@ -58,14 +58,17 @@ $(CLUSTER_BIN)/gitops: $(shell find tests/gitops -name '*.go' ! -name '*_test.go
 	@mkdir -p $(@D)
 	@cd tests/gitops && $(GO) build -ldflags '-s -w' -o $(abspath $@) .
 
-tools: $(TOOLS_BIN)/helm4 ## build what the chart is rendered with: Helm 3, Helm 4, helm-docs
+tools: $(TOOLS_BIN)/helm4 ## build what the chart is rendered and tested with: Helm 3, Helm 4, helm-docs, promtool
 
 $(TOOLS_BIN)/helm4: tests/tools/go.mod tests/tools/go.sum | requirements
-	@echo "==> building Helm 3, Helm 4 and helm-docs: 2 to 4 minutes on two cores the first time, seconds after"
+	@echo "==> building Helm 3, Helm 4, helm-docs and promtool: 3 to 6 minutes on two cores the first time, seconds after"
 	@mkdir -p $(@D)
 	@cd tests/tools && $(GO) build -v -ldflags '-s -w' -o $(abspath $(@D))/helm-docs github.com/norwoodj/helm-docs/cmd/helm-docs 2>&1 | ../../.ci/progress
 	@cd tests/tools && $(GO) build -v -ldflags '-s -w $(call HELM_STAMP,v3) $(call OF_CLIENTS,v3/pkg/chartutil) $(call OF_CLIENTS,v3/pkg/lint/rules)' \
 		-o $(abspath $(@D))/helm3 helm.sh/helm/v3/cmd/helm 2>&1 | ../../.ci/progress
+	@# It has nothing to discover: without the clients of two dozen clouds.
+	@cd tests/tools && $(GO) build -v -tags remove_all_sd -ldflags '-s -w' -o $(abspath $(@D))/promtool \
+		github.com/prometheus/prometheus/cmd/promtool 2>&1 | ../../.ci/progress
 	@cd tests/tools && $(GO) build -v -ldflags '-s -w $(call HELM_STAMP,v4)' -o $(abspath $(@D))/helm4.new helm.sh/helm/v4/cmd/helm 2>&1 | ../../.ci/progress
 	@mv $(@D)/helm4.new $@
 

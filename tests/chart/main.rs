@@ -12,6 +12,7 @@ mod install;
 mod shop;
 
 mod accepted;
+mod alerts;
 mod documents;
 mod helm;
 mod objects;
