@@ -13,6 +13,7 @@ mod shop;
 
 mod accepted;
 mod alerts;
+mod dashboards;
 mod documents;
 mod helm;
 mod objects;
