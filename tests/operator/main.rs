@@ -7,6 +7,7 @@ mod support;
 #[path = "../postgres/engine/fixture.rs"]
 mod fixture;
 
+mod alerts;
 mod approval;
 mod conduct;
 mod counting;
