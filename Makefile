@@ -45,7 +45,7 @@ requirements: ## check that this machine has what a build needs
 requirements-of-tests:
 	@.ci/requirements tests
 
-cluster: $(CLUSTER_BIN)/cluster $(CLUSTER_BIN)/gitops ## build what tests and demo run against: etcd, kube-apiserver, kubectl
+cluster: $(CLUSTER_BIN)/cluster $(CLUSTER_BIN)/gitops $(CLUSTER_BIN)/kubestate ## build what tests and demo run against: etcd, kube-apiserver, kubectl
 
 $(CLUSTER_BIN)/cluster: $(CLUSTER_SOURCES) | requirements
 	@echo "==> building etcd, kube-apiserver and kubectl: 4 to 8 minutes on two cores the first time, seconds after"
@@ -57,6 +57,11 @@ $(CLUSTER_BIN)/cluster: $(CLUSTER_SOURCES) | requirements
 $(CLUSTER_BIN)/gitops: $(shell find tests/gitops -name '*.go' ! -name '*_test.go') tests/gitops/go.mod tests/gitops/go.sum | requirements
 	@mkdir -p $(@D)
 	@cd tests/gitops && $(GO) build -ldflags '-s -w' -o $(abspath $@) .
+
+$(CLUSTER_BIN)/kubestate: tests/kubestate/main.go tests/kubestate/go.mod tests/kubestate/go.sum | requirements
+	@echo "==> building what kube-state-metrics says of sets: 1 to 2 minutes on two cores the first time, seconds after"
+	@mkdir -p $(@D)
+	@cd tests/kubestate && $(GO) build -ldflags '-s -w' -o $(abspath $@) .
 
 tools: $(TOOLS_BIN)/helm4 ## build what the chart is rendered and tested with: Helm 3, Helm 4, helm-docs, promtool
 
@@ -93,12 +98,13 @@ generate: build tools ## write the generated files anew: crds/ from the types, d
 lint: build cluster tools ## check format, lints, and that the generated files are up to date
 	@echo "==> format"
 	@cargo fmt --check
-	@unformatted=$$(gofmt -l tests/cluster tests/gitops); if [ -n "$$unformatted" ]; then echo "run gofmt -w on: $$unformatted" >&2; exit 1; fi
+	@unformatted=$$(gofmt -l tests/cluster tests/gitops tests/kubestate); if [ -n "$$unformatted" ]; then echo "run gofmt -w on: $$unformatted" >&2; exit 1; fi
 	@echo "==> lints: 1 to 3 minutes the first time"
 	@cargo clippy --locked $(FAILPOINTS) --all-targets -- -D warnings
 	@cargo clippy --locked -- -D warnings
 	@$(GO) vet -C tests/cluster ./...
 	@$(GO) vet -C tests/gitops ./...
+	@$(GO) vet -C tests/kubestate ./...
 	@echo "==> generated files"
 	@mkdir -p $(TARGET)/generated
 	@$(DUNLIN) crd > $(TARGET)/generated/crd.yaml

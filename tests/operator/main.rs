@@ -23,6 +23,7 @@ mod gitops;
 mod going;
 mod hooks;
 mod install;
+mod kube_state;
 mod kubectl;
 mod lease;
 mod liar;
