@@ -47,7 +47,7 @@ requirements: ## check that this machine has what a build needs
 requirements-of-tests:
 	@.ci/requirements tests
 
-cluster: $(CLUSTER_BIN)/cluster $(CLUSTER_BIN)/gitops ## build what tests and demo run against: etcd, kube-apiserver, kubectl
+cluster: $(CLUSTER_BIN)/cluster $(CLUSTER_BIN)/gitops $(CLUSTER_BIN)/kubestate ## build what tests and demo run against: etcd, kube-apiserver, kubectl
 
 $(CLUSTER_BIN)/cluster: $(CLUSTER_SOURCES) | requirements
 	@echo "==> building etcd, kube-apiserver and kubectl: 4 to 8 minutes on two cores the first time, seconds after"
@@ -60,14 +60,22 @@ $(CLUSTER_BIN)/gitops: $(shell find tests/gitops -name '*.go' ! -name '*_test.go
 	@mkdir -p $(@D)
 	@cd tests/gitops && $(GO) build -ldflags '-s -w' -o $(abspath $@) .
 
-tools: $(TOOLS_BIN)/helm4 ## build what the chart is rendered with: Helm 3, Helm 4, helm-docs
+$(CLUSTER_BIN)/kubestate: tests/kubestate/main.go tests/kubestate/go.mod tests/kubestate/go.sum | requirements
+	@echo "==> building what kube-state-metrics says of sets: 1 to 2 minutes on two cores the first time, seconds after"
+	@mkdir -p $(@D)
+	@cd tests/kubestate && $(GO) build -ldflags '-s -w' -o $(abspath $@) .
+
+tools: $(TOOLS_BIN)/helm4 ## build what the chart is rendered and tested with: Helm 3, Helm 4, helm-docs, promtool
 
 $(TOOLS_BIN)/helm4: tests/tools/go.mod tests/tools/go.sum | requirements
-	@echo "==> building Helm 3, Helm 4 and helm-docs: 2 to 4 minutes on two cores the first time, seconds after"
+	@echo "==> building Helm 3, Helm 4, helm-docs and promtool: 3 to 6 minutes on two cores the first time, seconds after"
 	@mkdir -p $(@D)
 	@cd tests/tools && $(GO) build -v -ldflags '-s -w' -o $(abspath $(@D))/helm-docs github.com/norwoodj/helm-docs/cmd/helm-docs 2>&1 | ../../.ci/progress
 	@cd tests/tools && $(GO) build -v -ldflags '-s -w $(call HELM_STAMP,v3) $(call OF_CLIENTS,v3/pkg/chartutil) $(call OF_CLIENTS,v3/pkg/lint/rules)' \
 		-o $(abspath $(@D))/helm3 helm.sh/helm/v3/cmd/helm 2>&1 | ../../.ci/progress
+	@# It has nothing to discover: without the clients of two dozen clouds.
+	@cd tests/tools && $(GO) build -v -tags remove_all_sd -ldflags '-s -w' -o $(abspath $(@D))/promtool \
+		github.com/prometheus/prometheus/cmd/promtool 2>&1 | ../../.ci/progress
 	@cd tests/tools && $(GO) build -v -ldflags '-s -w $(call HELM_STAMP,v4)' -o $(abspath $(@D))/helm4.new helm.sh/helm/v4/cmd/helm 2>&1 | ../../.ci/progress
 	@mv $(@D)/helm4.new $@
 
@@ -92,12 +100,13 @@ generate: build tools ## write the generated files anew: crds/ from the types, d
 lint: build cluster tools ## check format, lints, and that the generated files are up to date
 	@echo "==> format"
 	@cargo fmt --check
-	@unformatted=$$(gofmt -l tests/cluster tests/gitops); if [ -n "$$unformatted" ]; then echo "run gofmt -w on: $$unformatted" >&2; exit 1; fi
+	@unformatted=$$(gofmt -l tests/cluster tests/gitops tests/kubestate); if [ -n "$$unformatted" ]; then echo "run gofmt -w on: $$unformatted" >&2; exit 1; fi
 	@echo "==> lints: 1 to 3 minutes the first time"
 	@cargo clippy --locked $(FAILPOINTS) --all-targets -- -D warnings
 	@cargo clippy --locked -- -D warnings
 	@$(GO) vet -C tests/cluster ./...
 	@$(GO) vet -C tests/gitops ./...
+	@$(GO) vet -C tests/kubestate ./...
 	@echo "==> generated files"
 	@mkdir -p $(TARGET)/generated
 	@$(DUNLIN) crd > $(TARGET)/generated/crd.yaml

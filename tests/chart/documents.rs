@@ -81,7 +81,7 @@ fn every_link_and_every_file_of_the_page_is_there() {
     let runbook = "https://github.com/dunlin-dev/dunlin/blob/main/";
     for entry in std::fs::read_dir(chart().join("alerts")).expect("the folder is there") {
         let text = std::fs::read_to_string(entry.expect("a file").path()).expect("it is text");
-        let (_, path) = text.split_once(runbook).expect("an alert has a page");
+        let (_, path) = text.rsplit_once(runbook).expect("an alert has a page");
         assert!(root().join(path.lines().next().expect("a path")).exists(), "{path}");
     }
 }

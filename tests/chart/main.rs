@@ -12,6 +12,8 @@ mod install;
 mod shop;
 
 mod accepted;
+mod alerts;
+mod dashboards;
 mod documents;
 mod helm;
 mod objects;

@@ -6,7 +6,7 @@ use dunlin::cli::args::{Cli, Program};
 use serde_json::{Value, json};
 
 use crate::{
-    helm::{Release, called, chart, everything, file, one, root},
+    helm::{Release, called, everything, file, one, root},
     support::markdown::blocks,
 };
 
@@ -352,36 +352,6 @@ fn the_custom_resource_definition_is_the_generated_one() {
             expected["metadata"].as_object_mut().expect("an object").remove(field);
         }
         assert_eq!(rendered, expected);
-    }
-}
-
-#[test]
-fn every_alert_and_dashboard_of_the_chart_is_rendered_and_can_be_left_out() {
-    let files = |folder: &str| -> Vec<String> {
-        let entries = std::fs::read_dir(chart().join(folder)).expect("the folder is there");
-        entries.map(|entry| entry.expect("a file").file_name().to_string_lossy().into_owned()).collect()
-    };
-    let alerts = |values: Value| -> BTreeSet<String> {
-        let objects = Release::with(values).objects();
-        let groups = one(&objects, "PrometheusRule")["spec"]["groups"].as_array().cloned().unwrap_or_default();
-        let rules = groups.iter().flat_map(|group| group["rules"].as_array().expect("rules"));
-        rules.map(|rule| rule["alert"].as_str().expect("a name").to_owned()).collect()
-    };
-    let all = alerts(everything());
-    let named: BTreeSet<String> =
-        files("alerts").iter().map(|file| file.trim_end_matches(".yaml").to_owned()).collect();
-    assert_eq!(all, named, "one file an alert");
-    let mut without = everything();
-    let first = all.first().expect("one is there").clone();
-    without["metrics"]["prometheusRule"]["excludeAlerts"] = json!([first]);
-    let left = alerts(without);
-    assert!(!left.contains(&first) && left.len() == all.len() - 1, "{left:?}");
-    let objects = Release::with(everything()).objects();
-    let dashboards = one(&objects, "ConfigMap")["data"].as_object().expect("data");
-    assert_eq!(dashboards.keys().cloned().collect::<BTreeSet<_>>(), files("dashboards").into_iter().collect());
-    for text in dashboards.values() {
-        let dashboard: Value = serde_json::from_str(text.as_str().expect("a text")).expect("a dashboard is JSON");
-        assert!(!dashboard["panels"].as_array().expect("it has panels").is_empty());
     }
 }
 

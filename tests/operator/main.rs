@@ -7,6 +7,7 @@ mod support;
 #[path = "../postgres/engine/fixture.rs"]
 mod fixture;
 
+mod alerts;
 mod approval;
 mod conduct;
 mod counting;
@@ -24,6 +25,7 @@ mod hooks;
 mod hosts;
 mod https;
 mod install;
+mod kube_state;
 mod kubectl;
 mod lease;
 mod liar;

@@ -20,13 +20,13 @@ use crate::{
     support::{eventually, kubernetes},
 };
 
-const SCRAPES: [&str; 2] = ["--metrics-addr", "127.0.0.1:0"];
+pub const SCRAPES: [&str; 2] = ["--metrics-addr", "127.0.0.1:0"];
 
 /// The samples of a page: a name with its labels, and the value.
-type Samples = BTreeMap<String, f64>;
+pub type Samples = BTreeMap<String, f64>;
 
 /// Reads every line of a page, as a scraper does.
-fn parse(page: &str) -> Samples {
+pub fn parse(page: &str) -> Samples {
     let mut samples = Samples::new();
     for line in page.lines().filter(|line| !line.starts_with('#')) {
         let (sample, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no sample: {line}"));
@@ -36,7 +36,7 @@ fn parse(page: &str) -> Samples {
     samples
 }
 
-async fn page(address: &str) -> String {
+pub async fn page(address: &str) -> String {
     let (status, page) = read(address, "/metrics").await.expect("it answers");
     assert_eq!(status, 200);
     page

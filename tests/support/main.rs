@@ -94,3 +94,11 @@ async fn a_standby_is_read_only_until_promoted() {
     })
     .await;
 }
+
+#[test]
+fn the_metrics_of_a_query_are_neither_its_labels_nor_its_functions() {
+    let query = "sum by (le, pod) (rate(a_bucket{le=\"b}c\", x=~\"d|e\"}[5m])) / on (pod) group_left (f) max(g:h) > bool 0.5 \
+                 unless ignoring (reason) i == 1 and (j offset 5m or time() - 27 * 3600 > 2)";
+    let found = support::prometheus::metrics_of(query);
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), ["a_bucket", "g:h", "i", "j"]);
+}

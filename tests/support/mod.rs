@@ -15,6 +15,7 @@ mod kubernetes;
 pub mod markdown;
 mod pooler;
 mod postgres;
+pub mod prometheus;
 mod proxy;
 mod standby;
 pub mod tools;

@@ -49,6 +49,11 @@ pub(super) const STALLED: Family = gauge("dunlin_stalled", OF_SET, "1 when Stall
 pub(super) const WAITING_FOR_APPROVAL: Family =
     gauge("dunlin_waiting_for_approval", OF_SET, "1 while a plan waits for its approval.");
 pub(super) const SUSPENDED: Family = gauge("dunlin_suspended", OF_SET, "1 while the set is suspended.");
+pub(super) const REASON: Family = gauge(
+    "dunlin_reason",
+    &["namespace", "name", "reason"],
+    "1 for the reason that Ready has; a set has one reason at a time.",
+);
 pub(super) const PENDING: Family =
     gauge("dunlin_pending_migrations", OF_SET, "Versions of the source that the database doesn't have.");
 pub(super) const APPLIED: Family =
@@ -171,11 +176,12 @@ mod tests {
         .collect()
     }
 
-    const ALL: [&Family; 34] = [
+    const ALL: [&Family; 35] = [
         &READY,
         &STALLED,
         &WAITING_FOR_APPROVAL,
         &SUSPENDED,
+        &REASON,
         &PENDING,
         &APPLIED,
         &DRIFT,

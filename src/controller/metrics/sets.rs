@@ -140,6 +140,13 @@ impl Sets {
                 }
             });
         }
+        page.family(&families::REASON, |samples| {
+            for (Owner { namespace, name }, set) in &sets {
+                if let Some(reason) = set.reason {
+                    samples.add(&[namespace, name, &reason.to_string()], 1.0);
+                }
+            }
+        });
         page.family(&families::DRIFT, |samples| {
             for (Owner { namespace, name }, set) in &sets {
                 for (kind, count) in DRIFTS.iter().zip(set.drift) {
@@ -293,6 +300,8 @@ mod tests {
                 let found = samples(&sets, &format!("dunlin_{gauge}"));
                 assert_eq!(found, [format!("{{namespace=\"shop\",name=\"orders\"}} {value}")], "{gauge}: {reason}");
             }
+            let said = format!("{{namespace=\"shop\",name=\"orders\",reason=\"{reason}\"}} 1");
+            assert_eq!(samples(&sets, "dunlin_reason"), [said], "one reason, the last");
         }
         let of = |family: &str| samples(&sets, family).join("\n");
         assert!(of("dunlin_pending_migrations").ends_with(" 2") && of("dunlin_applied_migrations").ends_with(" 3"));
