@@ -1,6 +1,9 @@
-//! A client that writes down what it asks the API server.
+//! Clients that count what they ask the API server.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use kube::{Client, Config, client::ClientBuilder};
 
@@ -38,5 +41,48 @@ impl Requests {
 
     fn those(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
         self.0.lock().expect("nobody panicked").iter().filter(|line| wanted(line)).cloned().collect()
+    }
+}
+
+/// How many requests of a client are under way.
+#[derive(Debug, Clone, Default)]
+pub struct UnderWay {
+    now: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+}
+
+/// One of them.
+struct OneMore(Arc<AtomicUsize>);
+
+impl UnderWay {
+    /// A client whose requests are counted here, from when they are sent until their answers begin.
+    pub fn client(&self, config: &Config) -> Client {
+        let counts = self.clone();
+        let layer = tower::util::MapFutureLayer::new(move |answer| {
+            let one = counts.one_more();
+            async move {
+                let _one = one;
+                answer.await
+            }
+        });
+        let builder = ClientBuilder::try_from(config.clone()).expect("the configuration makes a client");
+        builder.with_layer(&layer).build()
+    }
+
+    /// The most that they were at one time.
+    pub fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
+    }
+
+    fn one_more(&self) -> OneMore {
+        let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(now, Ordering::Relaxed);
+        OneMore(Arc::clone(&self.now))
+    }
+}
+
+impl Drop for OneMore {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -9,6 +9,7 @@ mod fixture;
 
 mod alerts;
 mod approval;
+mod burst;
 mod conduct;
 mod counting;
 mod crd;
