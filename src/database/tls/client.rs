@@ -63,7 +63,7 @@ fn system_roots() -> Result<RootCertStore, String> {
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         return Err("the operating system has no trusted certificates to check the server's with; \
-                    give the CA by tls.caSecretRef"
+                    give the CA by tls.caSecretRef (by hand: sslrootcert)"
             .to_owned());
     }
     Ok(roots)
@@ -108,7 +108,8 @@ fn meaning(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(problem) => certificate(problem),
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
-            "the server asks for a client certificate; give it by tls.clientSecretRef".to_owned()
+            "the server asks for a client certificate; give it by tls.clientSecretRef (by hand: sslcert and sslkey)"
+                .to_owned()
         }
         rustls::Error::AlertReceived(
             alert @ (AlertDescription::UnknownCA
@@ -117,7 +118,9 @@ fn meaning(error: &rustls::Error) -> String {
             | AlertDescription::CertificateRevoked
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnsupportedCertificate),
-        ) => format!("the server refuses the client certificate of tls.clientSecretRef ({alert:?})"),
+        ) => format!(
+            "the server refuses the client certificate ({alert:?}); give another by tls.clientSecretRef (by hand: sslcert and sslkey)"
+        ),
         rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) | rustls::Error::PeerIncompatible(_) => {
             format!(
                 "the server and Dunlin have no version or cipher of TLS in common; enable TLS 1.2 or 1.3 there ({error})"
@@ -134,7 +137,7 @@ fn meaning(error: &rustls::Error) -> String {
 fn certificate(problem: &CertificateError) -> String {
     match problem {
         CertificateError::UnknownIssuer => {
-            "the server's certificate isn't signed by a trusted CA; give the CA that signed it by tls.caSecretRef"
+            "the server's certificate isn't signed by a trusted CA; give the CA that signed it by tls.caSecretRef (by hand: sslrootcert)"
                 .to_owned()
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -153,7 +156,7 @@ fn certificate(problem: &CertificateError) -> String {
         CertificateError::Revoked => "the server's certificate is revoked; renew it".to_owned(),
         // Authorities are looked up by name: a new one of the same name is the usual cause.
         CertificateError::BadSignature => {
-            "the server's certificate isn't signed by the trusted CA of that name; give the CA that signed it by tls.caSecretRef"
+            "the server's certificate isn't signed by the trusted CA of that name; give the CA that signed it by tls.caSecretRef (by hand: sslrootcert)"
                 .to_owned()
         }
         other => {
@@ -163,7 +166,7 @@ fn certificate(problem: &CertificateError) -> String {
                 "the server's certificate is of X.509 version 1, which can't be checked; make it anew with a subjectAltName"
                     .to_owned()
             } else if text.contains("CaUsedAsEndEntity") {
-                "the server shows the certificate of a CA as its own; give that very certificate by tls.caSecretRef, or issue one for the server"
+                "the server shows the certificate of a CA as its own; give that very certificate by tls.caSecretRef (by hand: sslrootcert), or issue one for the server"
                     .to_owned()
             } else {
                 format!("the server's certificate can't be used ({other})")

@@ -172,12 +172,12 @@ impl Tls {
         let identity = input.client.as_ref().map(Identity::read).transpose()?;
         if identity.is_some() && mode == TlsMode::Disable {
             return Err(TlsError::Contradiction(
-                "a client certificate is given by tls.clientSecretRef, and TLS is disabled; use mode require or stricter, or remove it",
+                "a client certificate is given by tls.clientSecretRef (by hand: sslcert), and TLS is disabled; use mode require or stricter, or remove it",
             ));
         }
         if identity.is_some() && !asked.offer_client_certificate {
             return Err(TlsError::Contradiction(
-                "a client certificate is given by tls.clientSecretRef, and the URL says sslcertmode=disable; remove one",
+                "a client certificate is given by tls.clientSecretRef (by hand: sslcert), and the URL says sslcertmode=disable; remove one",
             ));
         }
         let roots = match &input.ca {
@@ -213,7 +213,7 @@ fn resolve_mode(
     }
     if authority == Authority::Given && spec.is_none() && url == Some(TlsMode::Disable) {
         return Err(TlsError::Contradiction(
-            "the URL says sslmode=disable, and a CA is given by tls.caSecretRef; remove one, or say which counts by tls.mode",
+            "the URL says sslmode=disable, and a CA is given by tls.caSecretRef (by hand: sslrootcert); remove one, or say which counts by tls.mode (by hand: sslmode)",
         ));
     }
     let said = match (url, spec) {
