@@ -34,7 +34,7 @@ pub struct Operator {
 
 impl Operator {
     pub fn start(namespace: &str, flags: &[&str]) -> Self {
-        // Whoever takes the port meanwhile would have to be quick: nobody else listens on this machine's loopback.
+        // If another takes the port meanwhile, the operator says so and ends.
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let metrics = free.expect("a port is free");
         let child = Command::new(binary::dunlin())

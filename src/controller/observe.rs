@@ -52,15 +52,11 @@ pub(super) async fn look(
     (secrets, maps): (Secrets, &ConfigMaps),
     stamps: &mut SecretStamps,
 ) -> Result<Look, Short> {
-    let parameters = secrets.parameters(&parsed.database, &context.allowed_hosts).map_err(Short::Secret)?;
-    parsed.desired.variables = secrets.variables(&parsed.variables, maps).map_err(Short::Secret)?;
-    let (parameters, session, history) = match Box::pin(session(context, parsed, parameters)).await {
+    let (parameters, session, history) = match Box::pin(session(context, parsed, &secrets, maps)).await {
         Err(Short::Database(failure)) if failure.reason == Reason::AuthenticationFailed => {
             let secrets = reread(&context.client, parsed).await?;
             *stamps = secrets.stamps();
-            let parameters = secrets.parameters(&parsed.database, &context.allowed_hosts).map_err(Short::Secret)?;
-            parsed.desired.variables = secrets.variables(&parsed.variables, maps).map_err(Short::Secret)?;
-            Box::pin(session(context, parsed, parameters)).await?
+            Box::pin(session(context, parsed, &secrets, maps)).await?
         }
         other => other?,
     };
@@ -79,9 +75,12 @@ async fn reread(client: &Client, parsed: &Parsed) -> Result<Secrets, Short> {
 
 async fn session(
     context: &Context,
-    parsed: &Parsed,
-    parameters: Parameters,
+    parsed: &mut Parsed,
+    secrets: &Secrets,
+    maps: &ConfigMaps,
 ) -> Result<(Parameters, Session, History), Short> {
+    let parameters = secrets.parameters(&parsed.database, &context.allowed_hosts).map_err(Short::Secret)?;
+    parsed.desired.variables = secrets.variables(&parsed.variables, maps).map_err(Short::Secret)?;
     let limit = parameters.deadline() + DEADLINE;
     let look = tokio::time::timeout(limit, execute::observe(&parameters, &parsed.desired));
     let answer = tokio::select! {

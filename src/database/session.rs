@@ -8,7 +8,12 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 pub use super::answer::Row;
-use super::{answer, connect::Connection, error::SqlError, quote};
+use super::{
+    answer::{self, AnswerError},
+    connect::Connection,
+    error::SqlError,
+    quote,
+};
 use crate::core::desired::SessionSettings;
 
 /// The longest that one of our own queries may take.
@@ -169,10 +174,7 @@ pub fn shielded(sql: &str) -> String {
 /// # Errors
 /// [`SqlError`]; one that took longer than [`OWN_DEADLINE`] counts as a lost connection.
 pub async fn query(client: &Client, sql: &str) -> Result<Vec<Row>, SqlError> {
-    let mut rows = Vec::new();
-    // A copy takes no more memory than it holds.
-    each(client, sql, |row| rows.push(row.clone())).await.map_err(|(_, error)| error)?;
-    Ok(rows)
+    in_time(answer::collect(client, sql, &mut 0)).await
 }
 
 /// As [`query`], but shows each row as it comes in; an error comes with how many statements of the message were through
@@ -182,10 +184,14 @@ pub async fn query(client: &Client, sql: &str) -> Result<Vec<Row>, SqlError> {
 /// As [`query`].
 pub async fn each(client: &Client, sql: &str, see: impl FnMut(&Row)) -> Result<(), (usize, SqlError)> {
     let mut completed = 0;
-    match tokio::time::timeout(OWN_DEADLINE, answer::each(client, sql, &mut completed, see)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err((completed, error.into())),
-        Err(_) => Err((completed, no_answer())),
+    let answered = in_time(answer::each(client, sql, &mut completed, see)).await;
+    answered.map_err(|error| (completed, error))
+}
+
+async fn in_time<T>(answer: impl Future<Output = Result<T, AnswerError>>) -> Result<T, SqlError> {
+    match tokio::time::timeout(OWN_DEADLINE, answer).await {
+        Ok(answered) => Ok(answered?),
+        Err(_) => Err(no_answer()),
     }
 }
 

@@ -114,7 +114,7 @@ async fn carry_out(
     let due = !assessment.amendments.is_empty() || !assessment.hooks.due.is_empty();
     if assessment.findings.is_empty() && assessment.plan.steps.is_empty() && !due {
         talk::say("nothingToDo", format!("nothing to do: {}", in_sync(&assessment)));
-        // The process ends here. To take thousands of migrations apart before would be a tenth of its time.
+        // The process ends here, and the system takes all of it back at once.
         std::mem::forget((content, history, assessment));
         return Ok(Exit::Done);
     }

@@ -2,29 +2,25 @@
 
 use std::{io, sync::Arc};
 
-use rustls::{CertificateError, ClientConfig, RootCertStore, crypto::ring};
+use rustls::{CertificateError, ClientConfig, crypto::ring};
+
+use crate::database::tls::system_roots;
 
 /// Where it says how to trust further authorities.
 const HOW: &str = "have whoever runs the operator add the authority that signed it to those that it trusts \
                    (SSL_CERT_DIR or SSL_CERT_FILE in its environment)";
 
-/// Certificates are checked against those that the system trusts, or that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. They are
-/// read anew each time, so that a file which changes counts at once.
+/// Certificates are checked against those of [`system_roots`].
 ///
 /// # Errors
 /// There are none.
 pub(super) fn config() -> Result<ClientConfig, String> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        let why: Vec<String> = found.errors.iter().take(3).map(ToString::to_string).collect();
-        let why = if why.is_empty() { "none is there".to_owned() } else { why.join("; ") };
-        return Err(format!(
+    let roots = system_roots().map_err(|why| {
+        format!(
             "the operator trusts no certificate to check its host's with ({why}): have whoever runs it name a file of \
              them by SSL_CERT_FILE in its environment"
-        ));
-    }
+        )
+    })?;
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())

@@ -30,7 +30,10 @@ pub(in crate::database) fn client_config(tls: &Tls) -> Result<ClientConfig, Stri
             roots.add_parsable_certificates(certificates.iter().cloned());
             ServerVerifier::new(check, roots, certificates.to_vec(), &provider)
         }
-        (check, Roots::System) => ServerVerifier::new(check, system_roots()?, Vec::new(), &provider),
+        (check, Roots::System) => {
+            let roots = system_roots().map_err(|_| NO_ROOTS.to_owned())?;
+            ServerVerifier::new(check, roots, Vec::new(), &provider)
+        }
     };
     let versions: Vec<&'static SupportedProtocolVersion> =
         [(ProtocolVersion::Tls12, &TLS12), (ProtocolVersion::Tls13, &TLS13)]
@@ -58,15 +61,23 @@ pub(in crate::database) fn client_config(tls: &Tls) -> Result<ClientConfig, Stri
     Ok(config)
 }
 
-fn system_roots() -> Result<RootCertStore, String> {
+const NO_ROOTS: &str = "the operating system has no trusted certificates to check the server's with; \
+                        give the CA by tls.caSecretRef (by hand: sslrootcert)";
+
+/// Whom the operating system trusts, or `SSL_CERT_FILE` and `SSL_CERT_DIR` name. They are read anew each time, so that a file
+/// which changes counts at once.
+///
+/// # Errors
+/// There are none: why, as far as the system says.
+pub fn system_roots() -> Result<RootCertStore, String> {
+    let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        return Err("the operating system has no trusted certificates to check the server's with; \
-                    give the CA by tls.caSecretRef (by hand: sslrootcert)"
-            .to_owned());
+    roots.add_parsable_certificates(found.certs);
+    if !roots.is_empty() {
+        return Ok(roots);
     }
-    Ok(roots)
+    let why: Vec<String> = found.errors.iter().take(3).map(ToString::to_string).collect();
+    Err(if why.is_empty() { "none is there".to_owned() } else { why.join("; ") })
 }
 
 fn certified(identity: &Identity, provider: &CryptoProvider) -> Result<CertifiedKey, rustls::Error> {

@@ -10,6 +10,7 @@ use std::{fmt, sync::Arc};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
+pub use client::system_roots;
 pub(super) use client::{client_config, explain};
 
 pub use crate::core::reference::TlsMode;
