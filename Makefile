@@ -164,13 +164,17 @@ fuzz: cluster build ## look for texts that are split wrongly and specs that do h
 		cargo test --locked --test operator specs -- --nocapture
 
 bench: cluster ## measure the static release against psql; BENCH=idle runs that part alone
-	@echo "==> building for release: 6 to 15 minutes on two cores the first time"
+	@echo "==> building the static release: 4 to 10 minutes on two cores the first time"
 	@if ! rustup target list --installed | grep -qx '$(STATIC)'; then \
 		echo "==> $(STATIC) isn't installed, and what is built for this machine is no release: rustup target add $(STATIC)" >&2; \
 		exit 1; \
 	fi
+	@if ! command -v musl-gcc >/dev/null; then \
+		echo "==> musl-gcc isn't there, for parts in C of what Dunlin depends on: install musl-tools" >&2; \
+		exit 1; \
+	fi
 	@cargo build --locked --release --target $(STATIC) --bin dunlin
-	@DUNLIN='$(abspath $(TARGET))/$(STATIC)/release/dunlin' cargo bench --locked --bench '*' -- $(BENCH)
+	@DUNLIN='$(abspath $(TARGET))/$(STATIC)/release/dunlin' cargo bench --locked --profile dev --bench '*' -- $(BENCH)
 
 clean: ## remove everything built; what Go and Cargo keep elsewhere stays
 	@rm -rf target $(TARGET)

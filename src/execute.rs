@@ -134,21 +134,26 @@ pub enum End {
 /// `PermissionDenied`, `PoolerNotSupported`, `InvalidSpec`, `Retrying`.
 pub async fn observe(parameters: &Parameters, desired: &Desired) -> Result<(Session, History), Failure> {
     let name = application_name(desired);
-    let connection = connect::connect(parameters, &name).await.map_err(Failure::from)?;
-    connection.server.require_writable().map_err(Failure::from)?;
-    let sql = SessionSql::new(&desired.session, &name, &connection);
     let tables = Tables::new(&desired.history.schema, &desired.history.set);
     let who = desired.session.role.clone().unwrap_or_else(|| parameters.user().to_owned());
+    let role = desired.session.role.as_deref().map(quote::identifier);
+    let look = session::look(role.as_deref(), &read::queries(&tables, !desired.hooks.places().is_empty()));
+    let opened = connect::connect_asking(parameters, &name, &look).await;
+    let (connection, asked) = opened.map_err(|error| claim::refuses_blocks(&error).unwrap_or_else(|| error.into()))?;
+    connection.server.require_writable().map_err(Failure::from)?;
+    let sql = SessionSql::new(&desired.session, &name, &connection);
     let mut reading = Reading::new(&tables);
-    let look = sql.look(&read::queries(&tables));
-    let answer = session::each(&connection.client, &look, |row| reading.row(row)).await;
+    let answer = session::each_of(asked, |row| reading.row(row)).await;
     let failed = answer.is_err();
     let answer = answer.map_err(|(completed, error)| {
-        // PgBouncer refuses BEGIN itself in statement mode, in these words.
-        if completed == 0 && error.to_string().contains("statement pooling") {
-            return Err(claim::pooler());
+        if let Some(pooler) = claim::refuses_blocks(&error).filter(|_| completed == 0) {
+            return Err(pooler);
         }
-        if sql.look_failed_at_role(completed) { Err(role_refused(error, parameters, desired)) } else { Ok(error) }
+        if session::look_failed_at_role(role.as_deref(), completed) {
+            Err(role_refused(error, parameters, desired))
+        } else {
+            Ok(error)
+        }
     });
     let answer = match answer {
         Ok(()) => Ok(()),
@@ -291,7 +296,8 @@ fn forgotten(what: &str) -> End {
 
 async fn look_again(claim: &Claim, work: &Work<'_>) -> Result<(History, Assessment), Failure> {
     let mut reading = Reading::new(&claim.tables);
-    let answer = session::each(claim.client(), &read::queries(&claim.tables), |row| reading.row(row)).await;
+    let queries = read::queries(&claim.tables, !work.desired.hooks.places().is_empty());
+    let answer = session::each(claim.client(), &queries, |row| reading.row(row)).await;
     // Under the lock the tables are there: an absent one is no empty history.
     answer.map_err(|(_, error)| claim.refused("reading the history", error))?;
     let mut history = reading.end(Ok(()), &claim.who)?;

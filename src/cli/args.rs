@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
 use super::color::ColorChoice;
 use super::local::{
@@ -43,77 +44,110 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Begin a project: a folder for migrations, and dunlin.yaml.
-    Init(files::InitArgs),
+    Init(Later<files::InitArgs>),
     /// Write a new migration for you to fill in, and print its path.
-    Create(files::CreateArgs),
+    Create(Later<files::CreateArgs>),
     /// Apply what is pending.
-    Apply(apply::ApplyArgs),
+    Apply(Later<apply::ApplyArgs>),
     /// Apply the next migration.
-    Up(apply::UpArgs),
+    Up(Later<apply::UpArgs>),
     /// Roll the last migration back.
-    Down(rollback::DownArgs),
+    Down(Later<rollback::DownArgs>),
     /// Roll back the last migrations, the last runs, or to a version; the plan is shown first.
-    Rollback(rollback::RollbackArgs),
+    Rollback(Later<rollback::RollbackArgs>),
     /// Roll everything back.
-    Reset(rollback::DownArgs),
+    Reset(Later<rollback::DownArgs>),
     /// Say how many migrations are applied and pending, and what holds the next run up.
-    Status(status::StatusArgs),
+    Status(Later<status::StatusArgs>),
     /// List every migration that the files or the database know.
-    List(status::ListArgs),
+    List(Later<status::ListArgs>),
     /// Print the highest version that is applied.
-    Current(status::ReadArgs),
+    Current(Later<status::ReadArgs>),
     /// Print the SQL that would run, byte for byte, and change nothing.
-    Plan(plan::PlanArgs),
+    Plan(Later<plan::PlanArgs>),
     /// Compare what was applied with the files; 1 where they differ.
-    Verify(status::ReadArgs),
+    Verify(Later<status::ReadArgs>),
     /// Wait until the database holds what the folder says: for an init container, while somebody else applies it.
-    Wait(wait::WaitArgs),
+    Wait(Later<wait::WaitArgs>),
     /// Print the ends of the branches that the files' `-- depends:` make.
-    Heads(files::HeadsArgs),
+    Heads(Later<files::HeadsArgs>),
     /// Write a migration that joins all heads.
-    Merge(files::MergeArgs),
+    Merge(Later<files::MergeArgs>),
     /// Decide about a migration that failed, was cut off or was edited.
-    Resolve(resolve::ResolveArgs),
+    Resolve(Later<resolve::ResolveArgs>),
     /// Record everything up to a version as applied, without running it: for a database that has it already, and no history.
     #[command(visible_alias = "stamp")]
-    Baseline(baseline::BaselineArgs),
+    Baseline(Later<baseline::BaselineArgs>),
     /// Record what another tool has applied, by that tool's own history, and run nothing.
-    Import(import::ImportArgs),
+    Import(Later<import::ImportArgs>),
     /// Load seeds that are due, or write and list them: SQL and rows, each recorded by its checksum.
-    Seed(seed::SeedArgs),
+    Seed(Later<seed::SeedArgs>),
     /// List what was run: who did what, when, for how long, and how it ended; the newest last.
-    History(history::HistoryArgs),
+    History(Later<history::HistoryArgs>),
     /// Print the SQL of a range of files, byte for byte, without a database.
-    Sql(sql::SqlArgs),
+    Sql(Later<sql::SqlArgs>),
     /// Print the settings as they count, each with the place that it comes from.
-    Config(config::ConfigArgs),
+    Config(Later<config::ConfigArgs>),
     /// Join a range of migrations, or what is pending, into one file that stands for them.
-    Squash(squash::SquashArgs),
+    Squash(Later<squash::SquashArgs>),
     /// Turn migrations in Python, as psqlmodel and herogold have them, into files of SQL.
-    Convert(convert::ConvertArgs),
+    Convert(Later<convert::ConvertArgs>),
     /// Print what one migration says.
-    Show(show::ShowArgs),
+    Show(Later<show::ShowArgs>),
     /// Say what is wrong with the files, all of it, and what deserves a second look.
-    Lint(lint::LintArgs),
+    Lint(Later<lint::LintArgs>),
     /// Check the files, and compare what was applied with them; 1 where they differ.
-    Check(lint::CheckArgs),
+    Check(Later<lint::CheckArgs>),
     /// Try every migration up, down and up again, in a database that is made for it and dropped.
-    Test(trial::TestArgs),
+    Test(Later<trial::TestArgs>),
     /// Write the folder as ConfigMaps and a MigrationSet, for `kubectl apply --server-side -f -`.
-    Pack(pack::PackArgs),
+    Pack(Later<pack::PackArgs>),
     /// Run the operator: watch MigrationSets and migrate their databases.
-    Operator(OperatorArgs),
+    Operator(Later<OperatorArgs>),
     /// Print the CustomResourceDefinition of the MigrationSet, for `kubectl apply --server-side -f -`.
     Crd,
     /// Print a script with which a shell completes command lines: `source <(dunlin completion bash)`.
-    Completion(CompletionArgs),
+    Completion(Later<CompletionArgs>),
     /// Print the licence of this program, and those of what others have written that is built into it.
     Licenses,
     /// Print docs/cli.md: what each command says of itself.
     #[command(hide = true)]
     Docs,
     /// Print the version of this program and of the API that it speaks.
-    Version(VersionArgs),
+    Version(Later<VersionArgs>),
+}
+
+/// Settings of a command, which are set up when that command is the one that was called: each run calls one, and to set up
+/// all would be a good part of a short one.
+#[derive(Debug)]
+pub struct Later<T>(pub T);
+
+impl<T: Args> Args for Later<T> {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command.defer(|command| {
+            // What the command says of itself counts, and not what its settings do.
+            let (about, long_about) = (command.get_about().cloned(), command.get_long_about().cloned());
+            T::augment_args(command).about(Resettable::from(about)).long_about(Resettable::from(long_about))
+        })
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl<T: FromArgMatches> FromArgMatches for Later<T> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        T::from_arg_matches(matches).map(Self)
+    }
+
+    fn from_arg_matches_mut(matches: &mut ArgMatches) -> Result<Self, clap::Error> {
+        T::from_arg_matches_mut(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
 }
 
 /// Settings of what is said on stderr, and of colours.
@@ -262,7 +296,7 @@ impl Program {
     /// clap's error, which prints itself; help that was asked for comes this way too.
     pub fn parse<P: Parser>(self, argv: impl IntoIterator<Item = std::ffi::OsString>) -> Result<P, clap::Error> {
         let mut command = P::command().name("dunlin").bin_name(self.typed()).display_name(self.typed());
-        let mut matches = command.clone().try_get_matches_from(argv)?;
+        let mut matches = command.try_get_matches_from_mut(argv)?;
         P::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
     }
 }
@@ -297,7 +331,7 @@ mod tests {
         let read = |flags: &[&str]| {
             let line = ["dunlin", "operator"].iter().chain(flags).map(Into::into);
             Program::Dunlin.parse::<Cli>(line).map(|cli| {
-                let Command::Operator(operator) = cli.command else { panic!("another command") };
+                let Command::Operator(Later(operator)) = cli.command else { panic!("another command") };
                 operator.allowed_hosts.iter().map(ToString::to_string).collect::<Vec<_>>()
             })
         };
@@ -325,7 +359,7 @@ mod tests {
             (&["dunlin", "operator", "--leader-elect"], true),
         ] {
             let cli: Cli = Program::Dunlin.parse(flags.iter().map(Into::into)).expect("it is a command line");
-            let Command::Operator(operator) = cli.command else { panic!("another command") };
+            let Command::Operator(Later(operator)) = cli.command else { panic!("another command") };
             assert_eq!(operator.leader_elect, expected, "{flags:?}");
         }
     }

@@ -194,6 +194,25 @@ impl History {
     }
 }
 
+impl Run {
+    /// The run that left a migration in this state, where it went as it should: nobody looks at more of it.
+    #[must_use]
+    pub fn succeeded(id: i64, state: State) -> Self {
+        Self {
+            id,
+            direction: if state == State::RolledBack { Direction::Down } else { Direction::Up },
+            outcome: RunOutcome::Succeeded,
+            inputs: String::new(),
+            attempts: 1,
+            error: None,
+            statements_done: 0,
+            prefix: None,
+            resolution: None,
+            finished_at: None,
+        }
+    }
+}
+
 impl Recorded {
     /// Whether the database has met it: a transaction that failed left nothing.
     #[must_use]

@@ -4,9 +4,9 @@
 //! collected of one answer has a limit, whatever the server goes on to send.
 
 use futures::StreamExt as _;
-use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
+use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow, SimpleQueryStream};
 
-/// The most that is kept of one answer: the history of some 15,000 migrations.
+/// The most that is kept of one answer: the history of some 30,000 migrations.
 const ANSWER_BYTES: usize = 12 << 20;
 /// What a row costs beside its text.
 const ROW_COST: usize = 64;
@@ -73,24 +73,34 @@ impl Row {
     }
 }
 
+/// A message that was sent by the simple protocol, whose answer is read later: another may be sent before that comes in.
+pub struct Sent(Result<SimpleQueryStream, tokio_postgres::Error>);
+
+impl Sent {
+    /// Sends it; a session that is lost is told where the answer is read.
+    pub(super) async fn now(client: &Client, sql: &str) -> Self {
+        Self(client.simple_query_raw(sql).await)
+    }
+}
+
 /// Sends a message by the simple protocol and collects its rows; `completed` counts the statements that are through.
 ///
 /// Takes as long as the server takes: the caller has the deadline.
 pub(super) async fn collect(client: &Client, sql: &str, completed: &mut usize) -> Result<Vec<Row>, AnswerError> {
+    collect_of(Sent::now(client, sql).await, completed).await
+}
+
+/// The same for a message that was sent before.
+pub(super) async fn collect_of(sent: Sent, completed: &mut usize) -> Result<Vec<Row>, AnswerError> {
     let mut rows = Vec::new();
     // A copy takes no more memory than it holds.
-    each(client, sql, completed, |row| rows.push(row.clone())).await?;
+    each(sent, completed, |row| rows.push(row.clone())).await?;
     Ok(rows)
 }
 
-/// The same, and shows each row as it comes in: a long answer isn't kept beside what is made of it.
-pub(super) async fn each(
-    client: &Client,
-    sql: &str,
-    completed: &mut usize,
-    mut see: impl FnMut(&Row),
-) -> Result<(), AnswerError> {
-    let stream = client.simple_query_raw(sql).await?;
+/// Shows each row as it comes in: a long answer isn't kept beside what is made of it.
+pub(super) async fn each(sent: Sent, completed: &mut usize, mut see: impl FnMut(&Row)) -> Result<(), AnswerError> {
+    let stream = sent.0?;
     futures::pin_mut!(stream);
     let mut row = Row::default();
     let mut answered = 0;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
-pub use super::answer::Row;
+pub use super::answer::{Row, Sent};
 use super::{
     answer::{self, AnswerError},
     connect::Connection,
@@ -138,28 +138,35 @@ impl SessionSql {
         sql
     }
 
-    /// A read-only look that leaves no setting behind, not even in a pooler's backend: one message.
+    /// A [`look`] with this session's role.
     #[must_use]
     pub fn look(&self, queries: &str) -> String {
-        format!("{}{queries}; COMMIT", self.look_opening().iter().fold(String::new(), |sql, next| sql + next + ";"))
+        look(self.role.as_deref(), queries)
     }
+}
 
-    /// Whether a look that was through with so many statements failed at `database.role`.
-    #[must_use]
-    pub fn look_failed_at_role(&self, completed: usize) -> bool {
-        self.role.is_some() && completed + 1 == self.look_opening().len()
-    }
+/// A read-only look that leaves no setting behind, not even in a pooler's backend: one message. The role is a name in quotes.
+#[must_use]
+pub fn look(role: Option<&str>, queries: &str) -> String {
+    format!("{}{queries}; COMMIT", look_opening(role).iter().fold(String::new(), |sql, next| sql + next + ";"))
+}
 
-    fn look_opening(&self) -> Vec<String> {
-        let mut statements = vec![
-            "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY".to_owned(),
-            "SET LOCAL search_path = pg_catalog".to_owned(),
-            format!("SET LOCAL {OWN_LOCK_TIMEOUT}"),
-            format!("SET LOCAL {OWN_STATEMENT_TIMEOUT}"),
-        ];
-        statements.extend(self.role.as_ref().map(|role| format!("SET LOCAL ROLE {role}")));
-        statements
-    }
+/// Whether a look that was through with so many statements failed at its role.
+#[must_use]
+pub fn look_failed_at_role(role: Option<&str>, completed: usize) -> bool {
+    role.is_some() && completed + 1 == look_opening(role).len()
+}
+
+fn look_opening(role: Option<&str>) -> Vec<String> {
+    let mut statements = vec![
+        // One snapshot for all of it: what somebody commits meanwhile is seen by every query or by none.
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned(),
+        "SET LOCAL search_path = pg_catalog".to_owned(),
+        format!("SET LOCAL {OWN_LOCK_TIMEOUT}"),
+        format!("SET LOCAL {OWN_STATEMENT_TIMEOUT}"),
+    ];
+    statements.extend(role.map(|role| format!("SET LOCAL ROLE {role}")));
+    statements
 }
 
 /// A query of our own in the middle of a user's file: names and operators in it are those of `pg_catalog`, whatever the
@@ -183,8 +190,16 @@ pub async fn query(client: &Client, sql: &str) -> Result<Vec<Row>, SqlError> {
 /// # Errors
 /// As [`query`].
 pub async fn each(client: &Client, sql: &str, see: impl FnMut(&Row)) -> Result<(), (usize, SqlError)> {
+    each_of(Sent::now(client, sql).await, see).await
+}
+
+/// The same for a message that was sent before.
+///
+/// # Errors
+/// As [`query`].
+pub async fn each_of(sent: Sent, see: impl FnMut(&Row)) -> Result<(), (usize, SqlError)> {
     let mut completed = 0;
-    let answered = in_time(answer::each(client, sql, &mut completed, see)).await;
+    let answered = in_time(answer::each(sent, &mut completed, see)).await;
     answered.map_err(|error| (completed, error))
 }
 

@@ -194,7 +194,13 @@ pub(super) async fn rule_out_pooler(working: &Client, watching: &Client) -> Resu
 }
 
 /// The sentence of `PoolerNotSupported`.
-pub(super) fn pooler() -> Failure {
+/// [`pooler`], if that is what an error at the beginning of a transaction says: `PgBouncer` refuses it in statement mode, in
+/// these words, and may do so before it passes on the answer to what was asked before.
+pub(super) fn refuses_blocks(error: &impl std::fmt::Display) -> Option<Failure> {
+    error.to_string().contains("statement pooling").then(pooler)
+}
+
+fn pooler() -> Failure {
     Failure::new(
         Reason::PoolerNotSupported,
         "the database is reached through a pooler in transaction or statement mode, which shares a session's locks among its clients: \

@@ -162,7 +162,8 @@ fn unpack(map_name: &str, map: ConfigMap, files: &mut Files) {
         files.refuse(format!("ConfigMap {map_name} holds no file: put migration files into it, or don't refer to it"));
     }
     for (key, bytes) in entries {
-        files.add(&key, bytes, format!("ConfigMap {map_name}, key {key}"));
+        let origin = format!("ConfigMap {map_name}, key {key}");
+        files.add(key, bytes, origin);
     }
 }
 

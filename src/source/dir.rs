@@ -8,6 +8,7 @@ use std::{
     fs::{self, File},
     io::{self, Read as _},
     path::{Path, PathBuf},
+    vec,
 };
 
 use super::{Content, files::Files};
@@ -43,18 +44,55 @@ pub fn parts(folder: &Path) -> Result<(Vec<BundleFile>, Vec<String>), Failure> {
 }
 
 fn collect(folder: &Path) -> Result<Files, Failure> {
-    let mut files = Files::default();
-    let absent = "name the folder with --migrations or in dunlin.yaml, or run dunlin init";
-    let mut scratch = Vec::with_capacity(SCRATCH);
-    for entry in entries(folder, absent, &mut files)? {
-        if entry.is_folder {
-            files.refuse(format!("{}: a folder, which is not looked into; keep it elsewhere", entry.origin()));
-        } else if let Some(bytes) = entry.read(&mut scratch, &mut files) {
-            files.add(&entry.name, bytes, entry.origin());
-        }
-    }
-    Ok(files)
+    let mut reading = Reading::open(folder)?;
+    while reading.read_some() {}
+    Ok(reading.files)
 }
+
+/// A folder that is being read: some files, then others, so that who reads can look after something else in between.
+pub struct Reading {
+    entries: vec::IntoIter<Entry>,
+    files: Files,
+    scratch: Vec<u8>,
+}
+
+impl Reading {
+    /// Lists the folder.
+    ///
+    /// # Errors
+    /// `WaitingForSource` when the folder isn't there or can't be read.
+    pub fn open(folder: &Path) -> Result<Self, Failure> {
+        let mut files = Files::default();
+        let absent = "name the folder with --migrations or in dunlin.yaml, or run dunlin init";
+        let entries = entries(folder, absent, &mut files)?.into_iter();
+        Ok(Self { entries, files, scratch: Vec::with_capacity(SCRATCH) })
+    }
+
+    /// Reads the next few files; false when there are no more.
+    pub fn read_some(&mut self) -> bool {
+        for entry in self.entries.by_ref().take(SOME) {
+            if entry.is_folder {
+                let problem = format!("{}: a folder, which is not looked into; keep it elsewhere", entry.origin());
+                self.files.refuse(problem);
+            } else if let Some(bytes) = entry.read(&mut self.scratch, &mut self.files) {
+                let origin = entry.origin();
+                self.files.add(entry.name, bytes, origin);
+            }
+        }
+        self.entries.len() > 0
+    }
+
+    /// What the files say.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn end(self, format: Format) -> Result<Content, Failure> {
+        self.files.read(format)
+    }
+}
+
+/// Files that are read before anything else is looked after: a fraction of a millisecond's.
+const SOME: usize = 16;
 
 /// What one file after the other is read into, in bytes: nearly all fit, and have it for one call to the system.
 pub(super) const SCRATCH: usize = 32 << 10;
@@ -72,7 +110,7 @@ pub(super) struct Entry {
 impl Entry {
     /// Where it is, for messages.
     pub fn origin(&self) -> String {
-        self.path.display().to_string()
+        self.path.to_string_lossy().into_owned()
     }
 
     /// Its bytes, by way of `scratch`; one that can't be read is wrong with the files.

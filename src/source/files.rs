@@ -27,7 +27,7 @@ pub(super) struct Files {
 
 impl Files {
     /// Takes a file by its name in the source; `origin` says where it was found.
-    pub(super) fn add(&mut self, name: &str, bytes: Vec<u8>, origin: String) {
+    pub(super) fn add(&mut self, name: String, bytes: Vec<u8>, origin: String) {
         self.take(unpacked(name, bytes, SET_BYTES - self.bytes), origin);
     }
 
@@ -80,16 +80,16 @@ impl Files {
 }
 
 /// The name and the bytes of a file without its packing, if it is a migration file.
-fn unpacked(name: &str, bytes: Vec<u8>, left: usize) -> Result<(String, Vec<u8>), String> {
+fn unpacked(name: String, bytes: Vec<u8>, left: usize) -> Result<(String, Vec<u8>), String> {
     let (name, bytes) = match name.strip_suffix(".gz") {
-        Some(name) if is_sql(name) => (name, gunzip(&bytes, left.min(FILE_BYTES))?),
-        _ if is_sql(name) => (name, bytes),
+        Some(name) if is_sql(name) => (name.to_owned(), gunzip(&bytes, left.min(FILE_BYTES))?),
+        _ if is_sql(&name) => (name, bytes),
         _ => {
             return Err("no migration file: name it <version>_<name>.sql (or .sql.gz), or keep it elsewhere".to_owned());
         }
     };
     within(bytes.len(), left)?;
-    Ok((name.to_owned(), bytes))
+    Ok((name, bytes))
 }
 
 /// The path and the bytes of a seed without its packing.

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use futures::TryFutureExt as _;
 use serde_json::{Value, json};
 
 use super::{
@@ -111,23 +110,31 @@ impl Project {
         Ok(Parameters::by_hand(database, &TlsInput { mode: None, ca, client })?)
     }
 
-    /// Reads the files while the server answers: neither waits for the other, and what is wrong with the files is said
-    /// first.
+    /// Reads the files while the server has something to do: neither waits for the other, and what is wrong with the files is
+    /// said first.
     ///
     /// # Errors
     /// What is wrong with the files or the connection settings, or why the database can't be looked at.
     pub async fn read_both(&self) -> Result<Both, LocalError> {
-        let folder = self.settings.migrations.clone();
-        let mut reading = tokio::task::spawn_blocking(move || dir::read(&folder, Format::Auto))
-            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        // On a thread of its own, this would vie with the server for the processor; it has enough time while that works.
+        let mut reading = std::pin::pin!(async {
+            // The server is asked first.
+            tokio::task::yield_now().await;
+            let mut folder = dir::Reading::open(&self.settings.migrations)?;
+            while folder.read_some() {
+                tokio::task::yield_now().await;
+            }
+            Ok::<_, LocalError>(folder.end(Format::Auto)?)
+        });
         let mut looking = std::pin::pin!(async {
             let parameters = self.parameters()?;
             let (session, history) = self.look(&parameters).await?;
             Ok::<_, LocalError>((parameters, session, history))
         });
         let (content, looked) = tokio::select! {
-            content = &mut reading => (content?, looking.await),
+            biased;
             looked = &mut looking => (reading.await?, looked),
+            content = &mut reading => (content?, looking.await),
         };
         let (parameters, session, history) = looked?;
         Ok(Both { content, parameters, session, history })

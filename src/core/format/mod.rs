@@ -132,20 +132,26 @@ fn read_files(bundle: &Bundle, format: Format, problems: &mut Problems) -> Vec<(
         named.push(Named { file, version, name });
     }
     check_kinds(&named, problems);
-    check_unique(&named, problems);
-    resolve(drafts, &named, problems)
+    let known = unique(&named, problems);
+    resolve(drafts, &named, &known, problems)
 }
 
 /// One kind of version to a set: between two kinds there is no order that anybody means. A number of eight digits may be a
 /// date.
 fn check_kinds(named: &[Named], problems: &mut Problems) {
-    let first = |test: &dyn Fn(&Version) -> bool| named.iter().find(|named| test(&named.version));
-    let ulid = first(&|version| version.kind() == VersionKind::Ulid).map(|named| (named, "a ULID"));
-    let date = first(&|version| version.kind() == VersionKind::Date).map(|named| (named, "a date"));
-    let number = first(&|version| version.kind() == VersionKind::Number && !version.may_be_a_date());
-    let eight_digits = first(&|version| version.kind() == VersionKind::Number && version.may_be_a_date());
-    let number = number.map(|named| (named, "a number"));
-    let either = eight_digits.map(|named| (named, "a date"));
+    let (mut ulid, mut date, mut number, mut eight_digits) = (None, None, None, None);
+    for named in named {
+        let first = match named.version.kind() {
+            VersionKind::Ulid => &mut ulid,
+            VersionKind::Date => &mut date,
+            VersionKind::Number if named.version.may_be_a_date() => &mut eight_digits,
+            VersionKind::Number => &mut number,
+        };
+        first.get_or_insert(named);
+    }
+    let [ulid, date, number, either] =
+        [(ulid, "a ULID"), (date, "a date"), (number, "a number"), (eight_digits, "a date")]
+            .map(|(first, kind)| first.map(|named| (named, kind)));
     for (one, other) in [(ulid, date.or(number).or(either)), (date, number)] {
         if let (Some((one, one_kind)), Some((other, other_kind))) = (one, other) {
             problems.add(
@@ -159,13 +165,14 @@ fn check_kinds(named: &[Named], problems: &mut Problems) {
     }
 }
 
-fn check_unique(named: &[Named], problems: &mut Problems) {
-    let mut first: HashMap<&Version, &Named> = HashMap::new();
+/// The files by their versions, of which each may have one.
+fn unique<'a>(named: &'a [Named<'a>], problems: &mut Problems) -> HashMap<&'a Version, &'a Named<'a>> {
+    let mut first: HashMap<&Version, &Named> = HashMap::with_capacity(named.len());
     for this in named {
-        let Some(other) = first.get(&this.version) else {
-            first.insert(&this.version, this);
+        let other = *first.entry(&this.version).or_insert(this);
+        if std::ptr::eq(other, this) {
             continue;
-        };
+        }
         problems.add(
             Reason::DuplicateVersion,
             format!(
@@ -174,11 +181,16 @@ fn check_unique(named: &[Named], problems: &mut Problems) {
             ),
         );
     }
+    first
 }
 
 /// Turns references into versions of the set.
-fn resolve(drafts: Vec<Draft>, named: &[Named], problems: &mut Problems) -> Vec<(Migration, Vec<Reference>)> {
-    let known: HashMap<&Version, &Named> = named.iter().map(|named| (&named.version, named)).collect();
+fn resolve(
+    drafts: Vec<Draft>,
+    named: &[Named],
+    known: &HashMap<&Version, &Named>,
+    problems: &mut Problems,
+) -> Vec<(Migration, Vec<Reference>)> {
     // Who needs a migration that was replaced needs the one that stands for it.
     let replacing: HashMap<Version, Version> = drafts
         .iter()
@@ -186,7 +198,7 @@ fn resolve(drafts: Vec<Draft>, named: &[Named], problems: &mut Problems) -> Vec<
             draft.replaces.iter().map(|reference| (reference.version.clone(), draft.migration.version.clone()))
         })
         .collect();
-    drafts.into_iter().map(|draft| resolve_draft(draft, named, &known, &replacing, problems)).collect()
+    drafts.into_iter().map(|draft| resolve_draft(draft, named, known, &replacing, problems)).collect()
 }
 
 fn resolve_draft(
@@ -268,6 +280,9 @@ fn close(reference: &Reference, from: &str, named: &[Named]) -> String {
 /// Dependencies first, then by version.
 fn order(mut migrations: Vec<(Migration, Vec<Reference>)>, problems: &mut Problems) -> Vec<Migration> {
     migrations.sort_unstable_by(|(one, _), (other, _)| one.version.cmp(&other.version));
+    if migrations.iter().all(|(migration, _)| migration.depends.is_empty()) {
+        return migrations.into_iter().map(|(migration, _)| migration).collect();
+    }
     let places: HashMap<&Version, usize> =
         migrations.iter().enumerate().map(|(place, (migration, _))| (&migration.version, place)).collect();
     let depends: Vec<Vec<usize>> = migrations

@@ -2,7 +2,7 @@
 //!
 //! Numbers compare as numbers at any width, without ever becoming one: their digits are compared.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// What a file's name begins with, and what orders migrations.
 ///
@@ -12,7 +12,7 @@ use std::fmt;
 #[derive(Clone)]
 pub struct Version {
     /// Of one of the forms: the key is read from it whenever it is wanted, since many versions are kept and few compared.
-    text: Box<str>,
+    text: Arc<str>,
 }
 
 /// The kind of a version; a set holds one kind (date forms and 8-digit numbers are one kind).
@@ -27,7 +27,7 @@ pub enum VersionKind {
 }
 
 /// What a version is compared by.
-#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Key<'a> {
     /// A number, or a date with what stands behind it.
     Digits(Digits<'a>, Option<Suffix<'a>>),
@@ -36,20 +36,21 @@ enum Key<'a> {
 }
 
 /// A number of any size: without leading zeros, the longer one is the greater one.
-#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Digits<'a> {
     significant: usize,
     digits: &'a str,
 }
 
 /// `_02` or `_120000`: a running number and a time of day of the same value are two versions.
-#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Suffix<'a> {
     value: Digits<'a>,
     width: usize,
 }
 
 const ULID_LENGTH: usize = 26;
+const DAY_LENGTH: usize = 8;
 
 impl Version {
     /// Parses the version alone, as it is spelled in `target` or a resolution.
@@ -86,11 +87,12 @@ impl Version {
         let bytes = text.as_bytes();
         let ends = |at: usize| matches!(bytes.get(at), None | Some(b'_'));
         let digits = digits_from(bytes, 0);
-        let behind = if digits == 8 && bytes.get(8) == Some(&b'_') { digits_from(bytes, 9) } else { 0 };
+        let is_day = digits == DAY_LENGTH && bytes.get(DAY_LENGTH) == Some(&b'_');
+        let behind = if is_day { digits_from(bytes, DAY_LENGTH + 1) } else { 0 };
         let length = if is_ulid(bytes) && ends(ULID_LENGTH) {
             ULID_LENGTH
-        } else if matches!(behind, 6 | 2) && ends(9 + behind) {
-            9 + behind
+        } else if matches!(behind, 6 | 2) && ends(DAY_LENGTH + 1 + behind) {
+            DAY_LENGTH + 1 + behind
         } else if digits > 0 && ends(digits) {
             digits
         } else {
@@ -101,12 +103,14 @@ impl Version {
     }
 
     fn key(&self) -> Key<'_> {
-        match (self.text.as_bytes().first_chunk(), self.text.split_once('_')) {
-            (Some(ulid), _) if is_ulid(ulid) => Key::Ulid(ulid.map(|byte| byte.to_ascii_uppercase())),
-            (_, Some((day, suffix))) => {
+        let bytes = self.text.as_bytes();
+        match bytes.first_chunk() {
+            Some(ulid) if is_ulid(ulid) => Key::Ulid(ulid.map(|byte| byte.to_ascii_uppercase())),
+            _ if bytes.get(DAY_LENGTH) == Some(&b'_') => {
+                let (day, suffix) = (&self.text[..DAY_LENGTH], &self.text[DAY_LENGTH + 1..]);
                 Key::Digits(Digits::new(day), Some(Suffix { value: Digits::new(suffix), width: suffix.len() }))
             }
-            (_, None) => Key::Digits(Digits::new(&self.text), None),
+            _ => Key::Digits(Digits::new(&self.text), None),
         }
     }
 
@@ -161,7 +165,7 @@ pub fn split_file_name(file: &str) -> Result<(Version, &str), String> {
 
 impl<'a> Digits<'a> {
     fn new(text: &'a str) -> Self {
-        let digits = text.trim_start_matches('0');
+        let digits = &text[text.bytes().take_while(|&byte| byte == b'0').count()..];
         Self { significant: digits.len(), digits }
     }
 }
@@ -182,7 +186,7 @@ fn is_crockford(byte: u8) -> bool {
 
 impl PartialEq for Version {
     fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
+        self.text == other.text || self.key() == other.key()
     }
 }
 impl Eq for Version {}
@@ -198,7 +202,15 @@ impl Ord for Version {
 }
 impl std::hash::Hash for Version {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.key().hash(state);
+        // In as few writes as there are: a set's versions are looked up again and again.
+        match self.key() {
+            Key::Ulid(ulid) => state.write(&ulid),
+            Key::Digits(number, None) => state.write(number.digits.as_bytes()),
+            Key::Digits(day, Some(suffix)) => {
+                state.write(day.digits.as_bytes());
+                state.write(suffix.value.digits.as_bytes());
+            }
+        }
     }
 }
 impl fmt::Display for Version {

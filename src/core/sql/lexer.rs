@@ -283,22 +283,45 @@ impl Iterator for Lexer<'_> {
     }
 }
 
+/// What a byte may be, looked up: each byte of a text is asked about several times.
+static CLASSES: [u8; 256] = classes();
+const BLANK: u8 = 1;
+const BEGINS_WORD: u8 = 2;
+const CONTINUES_WORD: u8 = 4;
+
+const fn classes() -> [u8; 256] {
+    let mut classes = [0; 256];
+    let mut byte = 0_u8;
+    loop {
+        classes[byte as usize] = match byte {
+            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => BLANK,
+            // Every byte of a character beyond ASCII may stand in an identifier.
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => BEGINS_WORD | CONTINUES_WORD,
+            b'0'..=b'9' | b'$' => CONTINUES_WORD,
+            _ => 0,
+        };
+        if byte == u8::MAX {
+            return classes;
+        }
+        byte += 1;
+    }
+}
+
 /// Whether the byte is a blank to the server, line ends included.
 pub(crate) fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
+    CLASSES[usize::from(byte)] & BLANK != 0
 }
 
 pub(crate) fn is_line_end(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r')
 }
 
-/// Every byte of a character beyond ASCII may stand in an identifier.
 fn begins_word(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
+    CLASSES[usize::from(byte)] & BEGINS_WORD != 0
 }
 
 fn continues_word(byte: u8) -> bool {
-    begins_word(byte) || byte.is_ascii_digit() || byte == b'$'
+    CLASSES[usize::from(byte)] & CONTINUES_WORD != 0
 }
 
 #[cfg(test)]

@@ -75,7 +75,23 @@ fn is_set_config_alone(mut tokens: Tokens) -> bool {
     tokens.next().is_none()
 }
 
+/// Whether one of the words may stand in it, without which a statement leaves nothing: nearly all have none, and aren't
+/// read through. Each is told by how it begins.
+fn may_leave_something(tokens: &Tokens) -> bool {
+    const WORDS: [u32; 3] = [beginning(*b"temp"), beginning(*b"set_"), beginning(*b"advi")];
+    let text = tokens.rest().as_bytes();
+    text.windows(4).any(|four| four.first_chunk().is_some_and(|four| WORDS.contains(&beginning(*four))))
+}
+
+/// Four bytes, with letters of either case the same.
+const fn beginning(four: [u8; 4]) -> u32 {
+    u32::from_le_bytes(four) | 0x2020_2020
+}
+
 fn creates_temporary(mut tokens: Tokens) -> bool {
+    if !may_leave_something(&tokens) {
+        return false;
+    }
     tokens.accept_all(&["or", "replace"]);
     tokens.accept_any(&["local", "global"]);
     tokens.accept_any(&["temp", "temporary"]) || tokens.any(|part| part.is("pg_temp"))
@@ -92,6 +108,9 @@ enum Depth {
 
 /// Effects of functions and clauses anywhere in a statement.
 fn deep_effect(mut tokens: Tokens, depth: Depth) -> SessionEffect {
+    if !may_leave_something(&tokens) {
+        return SessionEffect::None;
+    }
     let selects = tokens.clone().next().is_some_and(|part| {
         part.is("select") || part.is("with") || part.is("table") || part.kind == TokenKind::OpenParenthesis
     });

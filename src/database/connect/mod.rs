@@ -27,12 +27,16 @@ pub use error::{Attempt, Cause, ConnectError};
 
 use self::stream::{Done, Peer, Route, Session, Transport};
 use super::{
-    answer::{self, AnswerError},
+    answer::{self, AnswerError, Sent},
     parameters::{Address, ChannelBinding, Host, LoadBalanceHosts, Parameters, TargetSessionAttrs},
 };
 
 /// A name may have many addresses; more than these aren't tried.
 const MAX_ADDRESSES: usize = 8;
+
+/// Asks what answered. Makes no setting: behind a pooler in transaction mode, others would find it.
+const QUESTION: &str = "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.pg_is_in_recovery(), \
+     pg_catalog.current_setting('transaction_read_only'), pg_catalog.pg_backend_pid()";
 
 /// How long a session that was given up may take to say so to the server.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -153,6 +157,33 @@ impl Canceller {
 ///
 /// For every host that was tried, why it gave none. The search ends early where waiting is no cure.
 pub async fn connect(parameters: &Parameters, application_name: &str) -> Result<Connection, ConnectError> {
+    Ok(open(parameters, application_name, None).await?.0)
+}
+
+/// The same, and sends a message of the caller's at once, without waiting for what the server says of itself. It must read
+/// only: hosts get it that turn out not to be of the kind that is asked for.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub async fn connect_asking(
+    parameters: &Parameters,
+    application_name: &str,
+    sql: &str,
+) -> Result<(Connection, Sent), ConnectError> {
+    let (connection, sent) = open(parameters, application_name, Some(sql)).await?;
+    let sent = match sent {
+        Some(sent) => sent,
+        None => Sent::now(&connection.client, sql).await,
+    };
+    Ok((connection, sent))
+}
+
+async fn open(
+    parameters: &Parameters,
+    application_name: &str,
+    sql: Option<&str>,
+) -> Result<(Connection, Option<Sent>), ConnectError> {
     let transport = Arc::new(Transport::new(parameters).map_err(ConnectError::Trust)?);
     let mut hosts: Vec<&Host> = parameters.hosts.iter().collect();
     if parameters.load_balance_hosts == LoadBalanceHosts::Random {
@@ -169,10 +200,10 @@ pub async fn connect(parameters: &Parameters, application_name: &str) -> Result<
     let mut attempts = Vec::new();
     for wanted in passes {
         attempts.clear();
-        let opening = Opening { parameters, application_name, transport: &transport, wanted: *wanted };
+        let opening = Opening { parameters, application_name, sql, transport: &transport, wanted: *wanted };
         for host in &hosts {
             match opening.host(host).await {
-                Ok(connection) => return Ok(connection),
+                Ok(opened) => return Ok(opened),
                 Err(cause) => {
                     let tries_on = cause.tries_on();
                     attempts.push(Attempt { host: host.name(), port: host.port, cause });
@@ -190,12 +221,13 @@ pub async fn connect(parameters: &Parameters, application_name: &str) -> Result<
 struct Opening<'a> {
     parameters: &'a Parameters,
     application_name: &'a str,
+    sql: Option<&'a str>,
     transport: &'a Arc<Transport>,
     wanted: TargetSessionAttrs,
 }
 
 impl Opening<'_> {
-    async fn host(&self, host: &Host) -> Result<Connection, Cause> {
+    async fn host(&self, host: &Host) -> Result<(Connection, Option<Sent>), Cause> {
         let limit = self.parameters.connect_timeout;
         let deadline = Instant::now() + limit;
         let routes = timeout_at(deadline, self.routes(host)).await.unwrap_or(Err(Cause::TimedOut(limit)))?;
@@ -205,7 +237,7 @@ impl Opening<'_> {
             let left = u32::try_from(routes.len() - tried).unwrap_or(u32::MAX);
             let share = deadline.saturating_duration_since(Instant::now()) / left;
             last = match timeout(share, self.session(route)).await {
-                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Ok(opened)) => return Ok(opened),
                 Ok(Err(cause)) if !cause.tries_on() => return Err(cause),
                 Ok(Err(cause)) => cause,
                 Err(_) => Cause::TimedOut(limit),
@@ -234,7 +266,7 @@ impl Opening<'_> {
         Ok(found.into_iter().map(|address| route(Peer::Tcp(address))).collect())
     }
 
-    async fn session(&self, route: &Route) -> Result<Connection, Cause> {
+    async fn session(&self, route: &Route) -> Result<(Connection, Option<Sent>), Cause> {
         let opened = self.transport.open(route).await?;
         let encrypted = opened.encrypted;
         if !encrypted && self.parameters.channel_binding == ChannelBinding::Require {
@@ -248,7 +280,12 @@ impl Opening<'_> {
         let (alive, ended) = oneshot::channel();
         tokio::spawn(drive(connection, ended));
 
-        let server = self.look(&client, route, encrypted).await?;
+        let question = Sent::now(&client, QUESTION).await;
+        let asked = match self.sql {
+            Some(sql) => Some(Sent::now(&client, sql).await),
+            None => None,
+        };
+        let server = self.server(question, route, encrypted).await?;
         server.is(self.wanted)?;
         let canceller = Canceller {
             token: client.cancel_token(),
@@ -257,7 +294,7 @@ impl Opening<'_> {
             deadline: self.parameters.connect_timeout,
         };
         let settings = self.parameters.settings_sql();
-        Ok(Connection { client, server, settings, canceller, _alive: alive })
+        Ok((Connection { client, server, settings, canceller, _alive: alive }, asked))
     }
 
     fn config(&self, encrypted: bool) -> Config {
@@ -283,12 +320,9 @@ impl Opening<'_> {
         config
     }
 
-    /// Asks what answered. Makes no setting: behind a pooler in transaction mode, others would find it.
-    async fn look(&self, client: &Client, route: &Route, encrypted: bool) -> Result<ServerInfo, Cause> {
-        const QUESTION: &str = "SELECT pg_catalog.current_setting('server_version_num'), \
-            pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only'), \
-            pg_catalog.pg_backend_pid()";
-        let answer = answer::collect(client, QUESTION, &mut 0).await.map_err(|error| match error {
+    /// What answered [`QUESTION`].
+    async fn server(&self, question: Sent, route: &Route, encrypted: bool) -> Result<ServerInfo, Cause> {
+        let answer = answer::collect_of(question, &mut 0).await.map_err(|error| match error {
             AnswerError::Driver(error) => Cause::of(&error, self.parameters),
             AnswerError::Nonsense(what) => Cause::NotPostgres(what),
         })?;

@@ -214,9 +214,7 @@ CREATE TABLE {run} (
   performed_by pg_catalog.text NOT NULL
 );
 CREATE INDEX run_set_version ON {run} ("set", version, id);
-CREATE INDEX run_retrying ON {run} ("set") WHERE outcome = 'retrying';
-CREATE INDEX run_failed_down ON {run} ("set") WHERE direction = 'down' AND outcome = 'failed';
-CREATE INDEX run_task ON {run} ("set") WHERE kind IN ('seed', 'hook') AND outcome <> 'succeeded';
+CREATE INDEX run_unfinished ON {run} ("set") WHERE outcome <> 'succeeded';
 CREATE INDEX run_hook ON {run} ("set", version, id) WHERE kind = 'hook';
 CREATE TABLE {migration} (
   "set" pg_catalog.text NOT NULL REFERENCES {set} (name),

@@ -1,5 +1,8 @@
 //! One message reads a set's whole history.
 
+use std::collections::HashMap;
+
+use jiff::Timestamp;
 use tokio_postgres::error::SqlState;
 
 use super::{Tables, layout};
@@ -18,70 +21,69 @@ use crate::{
 };
 
 /// The queries; each row says in its first column which one it belongs to.
+///
+/// Sessions are often new, and then to plan a query takes the server longer than to run it: what isn't looked at isn't
+/// asked for. Of runs that have succeeded, which nearly all have, nobody looks at more than their numbers; and at those of
+/// hooks nobody does unless there are `hooks`.
 #[must_use]
-pub fn queries(tables: &Tables) -> String {
+pub fn queries(tables: &Tables, hooks: bool) -> String {
     let [set, migration, run, statement, plan, seed] =
         ["set", "migration", "run", "statement", "plan", "seed"].map(|name| tables.table(name));
     let name = tables.set_literal();
     let time =
         |column: &str| format!("pg_catalog.to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')");
-    // A set's migrations are many, and nearly all have succeeded: of these no more is asked for than somebody reads. To look
-    // at the journal for each of thousands takes longer than all the rest.
-    let unfinished = |what: &str, order: &str| {
-        format!(
-            "CASE WHEN m.state IN ('failed', 'interrupted') THEN (SELECT {what} FROM {statement} AS x \
-             WHERE x.run = r.id AND x.state = 'done' {order}) END"
-        )
-    };
-    let of_others = |what: &str| format!("CASE WHEN r.outcome <> 'succeeded' THEN {what} END");
+    let current = "m.run = r.id AND m.state IN ('failed', 'interrupted')";
+    let hooks = if hooks { last_hooks(tables) } else { String::new() };
     format!(
         "SELECT 'layout', {mark}; SELECT 'set', s.owner FROM {set} AS s WHERE s.name = {name}; \
-         SELECT 'migration', m.version, m.name, m.state, m.checksum, m.transactional, m.down_checksum, m.batch, {applied_at}, \
-         m.duration_ms, r.id, r.outcome, {inputs}, r.attempts, r.error, r.sqlstate, r.statement, r.error_line, \
-         r.error_column, r.resolution, {ended_at}, {done}, {prefix}, r.direction, \
-         CASE WHEN r.direction = 'down' AND m.state IN ('failed', 'interrupted') THEN m.down_sql END, \
-         pg_catalog.array_to_string(m.depends, ','), pg_catalog.array_to_string(m.replaces, ',') \
-         FROM {migration} AS m JOIN {run} AS r ON r.id = m.run \
-         WHERE m.\"set\" = {name}; \
-         SELECT 'retrying', r.version, r.id, r.attempts, r.checksum, r.direction FROM {run} AS r \
-         WHERE r.\"set\" = {name} AND r.outcome = 'retrying' AND r.kind NOT IN ('seed', 'hook'); \
-         SELECT 'undoing', r.version, r.id, r.outcome, r.checksum, r.attempts, r.error, r.sqlstate, r.statement, r.error_line, \
-         r.error_column, r.resolution, {finished_at}, 0, NULL, r.direction, \
-         CASE WHEN r.id = pg_catalog.max(r.id) OVER (PARTITION BY r.version) THEN m.down_sql END FROM {run} AS r \
-         JOIN {migration} AS m ON m.\"set\" = r.\"set\" AND m.version = r.version \
-         WHERE r.\"set\" = {name} AND r.direction = 'down' AND r.outcome = 'failed' AND r.id > m.run \
-         AND m.state IN ('applied', 'stamped'); \
-         SELECT 'task', r.version, r.id, r.outcome, r.checksum, r.attempts, r.error, r.sqlstate, r.statement, r.error_line, \
-         r.error_column, r.resolution, {finished_at}, 0, NULL, r.direction, r.kind FROM {run} AS r \
-         WHERE r.\"set\" = {name} AND r.kind IN ('seed', 'hook') AND r.outcome <> 'succeeded' AND NOT EXISTS (SELECT FROM {run} AS l \
-         WHERE l.\"set\" = r.\"set\" AND l.version = r.version AND l.kind = r.kind AND l.id > r.id); \
-         SELECT 'hook', r.version, r.id, r.outcome, r.checksum, r.attempts, r.error, r.sqlstate, r.statement, r.error_line, \
-         r.error_column, r.resolution, r.batch, r.plan_digest FROM pg_catalog.unnest({places}) AS p (place) \
-         CROSS JOIN pg_catalog.generate_series(0, {last_hook}) AS i (index) CROSS JOIN LATERAL (SELECT * FROM {run} AS l \
-         WHERE l.\"set\" = {name} AND l.kind = 'hook' AND l.version = p.place || '[' || i.index || ']' ORDER BY l.id DESC LIMIT 1) AS r; \
+         SELECT 'migration', m.version, m.name, m.state, m.checksum, m.transactional, m.down_checksum, m.batch, \
+         pg_catalog.date_part('epoch', m.applied_at), m.duration_ms, m.run, pg_catalog.array_to_string(m.depends, ','), \
+         pg_catalog.array_to_string(m.replaces, ',') FROM {migration} AS m WHERE m.\"set\" = {name}; \
+         SELECT 'run', r.version, r.id, r.outcome, r.checksum, r.attempts, r.error, r.sqlstate, r.statement, r.error_line, \
+         r.error_column, r.resolution, {finished_at}, d.done, d.prefix_sha256, r.direction, r.kind, {current}, \
+         CASE WHEN r.direction = 'down' AND ({current} OR r.id = pg_catalog.max(r.id) OVER (PARTITION BY r.version)) \
+         THEN m.down_sql END \
+         FROM {run} AS r LEFT JOIN {migration} AS m ON m.\"set\" = r.\"set\" AND m.version = r.version \
+         LEFT JOIN LATERAL (SELECT x.prefix_sha256, pg_catalog.count(*) OVER () AS done FROM {statement} AS x \
+         WHERE {current} AND x.run = r.id AND x.state = 'done' ORDER BY x.ordinal DESC LIMIT 1) AS d ON true \
+         WHERE r.\"set\" = {name} AND r.outcome <> 'succeeded' AND CASE WHEN r.kind IN ('seed', 'hook') THEN NOT EXISTS \
+         (SELECT FROM {run} AS l WHERE l.\"set\" = r.\"set\" AND l.version = r.version AND l.kind = r.kind AND l.id > r.id) \
+         ELSE {current} OR r.outcome = 'retrying' OR r.direction = 'down' AND r.outcome = 'failed' AND r.id > m.run \
+         AND m.state IN ('applied', 'stamped') END; {hooks}\
          SELECT 'seed', s.name, s.checksum, {seeded_at}, s.run, s.inserted, s.updated, s.unchanged FROM {seed} AS s WHERE s.\"set\" = {name}; \
          SELECT 'plan', p.id, p.digest, p.rest, p.approved_by, p.steps FROM {plan} AS p \
          WHERE p.\"set\" = {name} AND p.spent_at IS NULL ORDER BY GREATEST(p.offered_at, p.approved_at) DESC, p.id DESC LIMIT {PLANS}",
         mark = layout::mark_sql(tables),
-        done = unfinished("pg_catalog.count(*)", ""),
-        prefix = unfinished("x.prefix_sha256", "ORDER BY x.ordinal DESC LIMIT 1"),
-        applied_at = time("m.applied_at"),
         finished_at = time("r.finished_at"),
-        inputs = of_others("r.checksum"),
-        ended_at = of_others(&time("r.finished_at")),
         seeded_at = time("s.applied_at"),
+    )
+}
+
+/// The query for the last run of each hook that there can be.
+fn last_hooks(tables: &Tables) -> String {
+    format!(
+        "SELECT 'hook', r.version, r.id, r.outcome, r.checksum, r.attempts, r.error, r.sqlstate, r.statement, r.error_line, \
+         r.error_column, r.resolution, r.batch, r.plan_digest FROM pg_catalog.unnest({places}) AS p (place) \
+         CROSS JOIN pg_catalog.generate_series(0, {last}) AS i (index) CROSS JOIN LATERAL (SELECT * FROM {run} AS l \
+         WHERE l.\"set\" = {name} AND l.kind = 'hook' AND l.version = p.place || '[' || i.index || ']' ORDER BY l.id DESC LIMIT 1) AS r; ",
+        run = tables.table("run"),
+        name = tables.set_literal(),
         places = quote::text_array(Place::ALL.iter().map(|place| place.word())),
-        last_hook = hook::MOST - 1,
+        last = hook::MOST - 1,
     )
 }
 
 /// The kinds of rows.
-const KINDS: [&str; 9] = ["layout", "set", "migration", "retrying", "undoing", "task", "hook", "seed", "plan"];
+const KINDS: [&str; 7] = ["layout", "set", "migration", "run", "hook", "seed", "plan"];
 
 /// A history that is being read: row by row, so that a long one isn't kept beside its rows.
 pub struct Reading<'a> {
     tables: &'a Tables,
     history: History,
+    /// Runs that failed or were cut off, by their numbers, for the migrations that they left so.
+    left: HashMap<i64, Run>,
+    /// The ways down of which a run is looked at.
+    downs: HashMap<Version, String>,
     /// The row by which the tables are known was among them.
     known: bool,
     /// A row was among them that isn't one of ours.
@@ -93,7 +95,8 @@ impl<'a> Reading<'a> {
     /// Before the first row.
     #[must_use]
     pub fn new(tables: &'a Tables) -> Self {
-        Self { tables, history: History::default(), known: false, strange: false, wrong: None }
+        let (left, downs) = (HashMap::new(), HashMap::new());
+        Self { tables, history: History::default(), left, downs, known: false, strange: false, wrong: None }
     }
 
     /// Takes the next row.
@@ -106,8 +109,8 @@ impl<'a> Reading<'a> {
         if kind == "layout" {
             self.known = true;
             self.wrong = layout::is_known(row.get(1), self.tables).err();
-        } else if let Err(what) = parse(row, &mut self.history) {
-            let table = self.tables.table("migration");
+        } else if let Err(what) = self.parse(kind, row) {
+            let table = self.tables.table(if kind == "hook" { "run" } else { kind });
             self.wrong = Some(Failure::new(
                 Reason::InvalidSpec,
                 format!(
@@ -122,7 +125,7 @@ impl<'a> Reading<'a> {
     /// # Errors
     /// `PermissionDenied` with the GRANT that `who` needs, `Retrying`, or `InvalidSpec` for tables and rows that no Dunlin
     /// wrote, or a newer one.
-    pub fn end(self, answer: Result<(), SqlError>, who: &str) -> Result<History, Failure> {
+    pub fn end(mut self, answer: Result<(), SqlError>, who: &str) -> Result<History, Failure> {
         let schema = &self.tables.schema;
         match answer {
             Ok(()) => {}
@@ -140,7 +143,73 @@ impl<'a> Reading<'a> {
             let what = "the answer isn't one to what was asked; it is tried again";
             return Err(Failure::new(Reason::Retrying, format!("reading the history in schema {schema}: {what}")));
         }
-        self.wrong.map_or(Ok(self.history), Err)
+        if let Some(wrong) = self.wrong {
+            return Err(wrong);
+        }
+        // There is hardly ever one.
+        let to_tell =
+            if self.left.is_empty() && self.downs.is_empty() { &mut [] } else { &mut *self.history.migrations };
+        for recorded in to_tell {
+            if let Some(run) = self.left.remove(&recorded.run.id) {
+                recorded.run = run;
+            }
+            recorded.down_sql = self.downs.remove(&recorded.version);
+        }
+        Ok(self.history)
+    }
+
+    fn parse(&mut self, kind: &str, row: &Row) -> Result<(), String> {
+        let longest = |column: usize| match (kind, column) {
+            ("run", 18) => LONGEST_SECTION,
+            ("migration", 11 | 12) | ("run" | "hook", 6) | ("plan", 5) => LONGEST_TEXT,
+            _ => LONGEST_VALUE,
+        };
+        let is_long = |column: &usize| row.get(*column).is_some_and(|value| value.len() > longest(*column));
+        if let Some(column) = (0..row.columns()).find(is_long) {
+            return Err(format!("column {column} holds more than is ever written there"));
+        }
+        let text = |column: usize| row.get(column).map(str::to_owned);
+        let history = &mut self.history;
+        match kind {
+            "set" => history.owner = text(1),
+            "migration" => history.migrations.push(recorded(row)?),
+            "run" if TaskKind::ALL.iter().any(|kind| row.get(16) == Some(kind.word())) => {
+                history.tasks.push(task(row)?);
+            }
+            "run" => self.run(row)?,
+            "hook" => history.hooks.push(hook_run(row)?),
+            "seed" => history.seeds.push(seed(row)?),
+            "plan" => history.plans.push(OfferedPlan {
+                id: integer(row, 1)?,
+                digest: text(2).unwrap_or_default(),
+                rest: text(3).unwrap_or_default(),
+                approved_by: text(4),
+                steps: text(5).unwrap_or_default(),
+            }),
+            other => return Err(format!("unexpected row {other:?}")),
+        }
+        Ok(())
+    }
+
+    /// A run of a migration that didn't succeed.
+    fn run(&mut self, row: &Row) -> Result<(), String> {
+        let version = Version::parse(row.get(1).unwrap_or_default())?;
+        let run = run(row)?;
+        if let Some(down_sql) = row.get(18) {
+            self.downs.insert(version.clone(), down_sql.to_owned());
+        }
+        let is_current = row.get(17) == Some("t");
+        if run.outcome == RunOutcome::Retrying {
+            let Run { id, direction, attempts, ref inputs, .. } = run;
+            self.history.retrying.push(Retrying { version, direction, run: id, attempts, inputs: inputs.clone() });
+        } else if !is_current {
+            self.history.undoing.push((version, run));
+            return Ok(());
+        }
+        if is_current {
+            self.left.insert(run.id, run);
+        }
+        Ok(())
     }
 }
 
@@ -159,83 +228,45 @@ const LONGEST_SECTION: usize = 4 * 1024 * 1024;
 const LONGEST_TEXT: usize = 256 * 1024;
 const LONGEST_VALUE: usize = 4 * 1024;
 
-fn parse(row: &Row, history: &mut History) -> Result<(), String> {
-    let longest = |column: usize| match (row.get(0), column) {
-        (Some("migration"), 24) | (Some("undoing"), 16) => LONGEST_SECTION,
-        (Some("migration"), 14 | 25 | 26) | (Some("undoing" | "task" | "hook"), 6) | (Some("plan"), 5) => LONGEST_TEXT,
-        _ => LONGEST_VALUE,
-    };
-    let is_long = |column: &usize| row.get(*column).is_some_and(|value| value.len() > longest(*column));
-    if let Some(column) = (0..row.columns()).find(is_long) {
-        return Err(format!("column {column} holds more than is ever written there"));
-    }
-    let text = |column: usize| row.get(column).map(str::to_owned);
-    match row.get(0) {
-        Some("set") => history.owner = text(1),
-        Some("migration") => history.migrations.push(recorded(row)?),
-        Some("retrying") => history.retrying.push(Retrying {
-            version: Version::parse(row.get(1).unwrap_or_default())?,
-            run: integer(row, 2)?,
-            attempts: integer(row, 3)?,
-            inputs: row.get(4).unwrap_or_default().to_owned(),
-            direction: direction(row, 5)?,
-        }),
-        Some("undoing") => {
-            let version = Version::parse(row.get(1).unwrap_or_default())?;
-            // The last run's row has the text that it ran, for the variables that it uses.
-            if let Some(down_sql) = text(16)
-                && let Some(recorded) = history.migrations.iter_mut().find(|recorded| recorded.version == version)
-            {
-                recorded.down_sql = Some(down_sql);
-            }
-            history.undoing.push((version, run(row, 2)?));
-        }
-        Some("task") => history.tasks.push(task(row)?),
-        Some("hook") => history.hooks.push(hook_run(row)?),
-        Some("seed") => history.seeds.push(seed(row)?),
-        Some("plan") => history.plans.push(OfferedPlan {
-            id: integer(row, 1)?,
-            digest: text(2).unwrap_or_default(),
-            rest: text(3).unwrap_or_default(),
-            approved_by: text(4),
-            steps: text(5).unwrap_or_default(),
-        }),
-        other => return Err(format!("unexpected row {other:?}")),
-    }
-    Ok(())
-}
-
 fn recorded(row: &Row) -> Result<Recorded, String> {
     let text = |column: usize| row.get(column).map(str::to_owned);
+    let state = match row.get(3) {
+        Some("applied") => State::Applied,
+        Some("stamped") => State::Stamped,
+        Some("failed") => State::Failed,
+        Some("interrupted") => State::Interrupted,
+        Some("rolled_back") => State::RolledBack,
+        Some("replaced") => State::Replaced,
+        other => return Err(format!("state {other:?}")),
+    };
     Ok(Recorded {
         version: Version::parse(row.get(1).unwrap_or_default())?,
         name: text(2).unwrap_or_default(),
-        state: match row.get(3) {
-            Some("applied") => State::Applied,
-            Some("stamped") => State::Stamped,
-            Some("failed") => State::Failed,
-            Some("interrupted") => State::Interrupted,
-            Some("rolled_back") => State::RolledBack,
-            Some("replaced") => State::Replaced,
-            other => return Err(format!("state {other:?}")),
-        },
+        state,
         checksum: Checksum::from_history(text(4).unwrap_or_default()),
         mode: if row.get(5) == Some("t") { TransactionMode::Transactional } else { TransactionMode::NonTransactional },
         down_checksum: text(6).map(Checksum::from_history),
         batch: integer(row, 7)?,
-        applied_at: text(8),
+        applied_at: row.get(8).map(time).transpose()?,
         duration_ms: integer(row, 9)?,
-        run: run(row, 10)?,
-        down_sql: text(24),
-        depends: versions(row, 25)?,
-        replaces: versions(row, 26)?,
+        run: Run::succeeded(integer(row, 10)?, state),
+        down_sql: None,
+        depends: versions(row, 11)?,
+        replaces: versions(row, 12)?,
     })
+}
+
+/// Seconds since 1970 as RFC 3339 in UTC, to the second.
+fn time(seconds: &str) -> Result<String, String> {
+    let whole = seconds.split_once('.').map_or(seconds, |(whole, _)| whole);
+    let time = whole.parse().ok().and_then(|whole| Timestamp::from_second(whole).ok());
+    Ok(time.ok_or_else(|| format!("time {seconds:?}"))?.to_string())
 }
 
 /// A run of a seed or hook that didn't succeed.
 fn task(row: &Row) -> Result<TaskRun, String> {
     let kind = TaskKind::ALL.into_iter().find(|kind| row.get(16) == Some(kind.word()));
-    let Run { id, outcome, inputs, attempts, error, resolution, finished_at, .. } = run(row, 2)?;
+    let Run { id, outcome, inputs, attempts, error, resolution, finished_at, .. } = run(row)?;
     Ok(TaskRun {
         kind: kind.ok_or_else(|| format!("kind {:?}", row.get(16)))?,
         key: row.get(1).unwrap_or_default().to_owned(),
@@ -282,21 +313,20 @@ fn seed(row: &Row) -> Result<RecordedSeed, String> {
     })
 }
 
-/// The columns of a run, from this one on.
-fn run(row: &Row, from: usize) -> Result<Run, String> {
-    let text = |column: usize| row.get(from + column).map(str::to_owned);
-    let small = |column: usize| row.get(from + column).and_then(|value| value.parse::<u32>().ok());
+/// A run that didn't succeed.
+fn run(row: &Row) -> Result<Run, String> {
+    let text = |column: usize| row.get(column).map(str::to_owned);
     Ok(Run {
-        id: integer(row, from)?,
-        outcome: outcome(row, from + 1)?,
-        inputs: text(2).unwrap_or_default(),
-        attempts: integer(row, from + 3)?,
-        error: run_error(row, from + 4),
-        resolution: row.get(from + 9).map(action).transpose()?,
-        finished_at: text(10),
-        statements_done: small(11).unwrap_or(0),
-        prefix: text(12),
-        direction: direction(row, from + 13)?,
+        id: integer(row, 2)?,
+        outcome: outcome(row, 3)?,
+        inputs: text(4).unwrap_or_default(),
+        attempts: integer(row, 5)?,
+        error: run_error(row, 6),
+        resolution: row.get(11).map(action).transpose()?,
+        finished_at: text(12),
+        statements_done: row.get(13).and_then(|value| value.parse().ok()).unwrap_or(0),
+        prefix: text(14),
+        direction: direction(row, 15)?,
     })
 }
 

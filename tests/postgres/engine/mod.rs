@@ -10,6 +10,7 @@ mod durable;
 mod fixture;
 mod import;
 mod journal;
+mod look;
 mod orphan;
 mod places;
 mod policy;
