@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio_postgres::error::SqlState;
 
 use super::{Tables, layout};
@@ -256,10 +256,10 @@ fn recorded(row: &Row) -> Result<Recorded, String> {
     })
 }
 
-/// Seconds since 1970 as RFC 3339 in UTC, to the second.
+/// Seconds since 1970, written as the session writes floating point, as RFC 3339 in UTC, to the second.
 fn time(seconds: &str) -> Result<String, String> {
-    let whole = seconds.split_once('.').map_or(seconds, |(whole, _)| whole);
-    let time = whole.parse().ok().and_then(|whole| Timestamp::from_second(whole).ok());
+    let whole = seconds.parse::<f64>().ok().and_then(|seconds| SignedDuration::try_from_secs_f64(seconds.floor()).ok());
+    let time = whole.and_then(|whole| Timestamp::from_duration(whole).ok());
     Ok(time.ok_or_else(|| format!("time {seconds:?}"))?.to_string())
 }
 
@@ -386,4 +386,29 @@ fn action(text: &str) -> Result<Action, String> {
 
 fn integer(row: &Row, column: usize) -> Result<i64, String> {
     row.get(column).unwrap_or_default().parse().map_err(|_| format!("no number in column {column}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::time;
+
+    /// `extra_float_digits` may be anything; a time that no Dunlin wrote is an error, and never a wrong time.
+    #[test]
+    fn times_are_read_to_the_second() {
+        for (seconds, read) in [
+            ("1795337644.987654", Some("2026-11-22T08:54:04Z")),
+            ("1795337644", Some("2026-11-22T08:54:04Z")),
+            ("1.795e+09", Some("2026-11-18T11:06:40Z")),
+            ("0", Some("1970-01-01T00:00:00Z")),
+            ("-1.5", Some("1969-12-31T23:59:58Z")),
+            ("Infinity", None),
+            ("-Infinity", None),
+            ("NaN", None),
+            ("1e300", None),
+            ("", None),
+            ("now", None),
+        ] {
+            assert_eq!(time(seconds).ok().as_deref(), read, "{seconds}");
+        }
+    }
 }
