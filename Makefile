@@ -36,7 +36,7 @@ NEWEST := 18
 test: export DUNLIN_TEST_POSTGRES := $(or $(DUNLIN_TEST_POSTGRES),$(OLDEST))
 test-matrix: export VERSIONS := $(or $(VERSIONS),14 15 16 17 18)
 
-.PHONY: help requirements requirements-of-tests cluster tools build generate lint docs deny test test-matrix fuzz chaos chaos-long demo e2e bench clean
+.PHONY: help requirements requirements-of-tests requirements-of-bench cluster tools build generate lint docs deny test test-matrix fuzz chaos chaos-long demo e2e bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ requirements: ## check that this machine has what a build needs
 
 requirements-of-tests:
 	@.ci/requirements tests
+
+requirements-of-bench:
+	@.ci/requirements bench
 
 cluster: $(CLUSTER_BIN)/cluster $(CLUSTER_BIN)/gitops $(CLUSTER_BIN)/kubestate ## build what tests and demo run against: etcd, kube-apiserver, kubectl
 
@@ -163,16 +166,8 @@ fuzz: cluster build ## look for texts that are split wrongly and specs that do h
 	@DUNLIN_FUZZ_SECONDS='$(or $(FUZZ_SECONDS),300)' $(if $(SEED),DUNLIN_FUZZ_SEED='$(SEED)') \
 		cargo test --locked --test operator specs -- --nocapture
 
-bench: cluster ## measure the static release against psql; BENCH=idle runs that part alone
+bench: requirements-of-bench cluster ## measure the static release against psql; BENCH=idle runs that part alone
 	@echo "==> building the static release: 4 to 10 minutes on two cores the first time"
-	@if ! rustup target list --installed | grep -qx '$(STATIC)'; then \
-		echo "==> $(STATIC) isn't installed, and what is built for this machine is no release: rustup target add $(STATIC)" >&2; \
-		exit 1; \
-	fi
-	@if ! command -v musl-gcc >/dev/null; then \
-		echo "==> musl-gcc isn't there, for parts in C of what Dunlin depends on: install musl-tools" >&2; \
-		exit 1; \
-	fi
 	@cargo build --locked --release --target $(STATIC) --bin dunlin
 	@DUNLIN='$(abspath $(TARGET))/$(STATIC)/release/dunlin' cargo bench --locked --profile dev --bench '*' -- $(BENCH)
 

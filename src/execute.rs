@@ -37,7 +37,7 @@ use crate::{
         },
         parameters::Parameters,
         quote,
-        session::{self, SessionSql},
+        session::{self, Sent, SessionSql},
     },
 };
 use claim::Claim;
@@ -137,13 +137,13 @@ pub async fn observe(parameters: &Parameters, desired: &Desired) -> Result<(Sess
     let tables = Tables::new(&desired.history.schema, &desired.history.set);
     let who = desired.session.role.clone().unwrap_or_else(|| parameters.user().to_owned());
     let role = desired.session.role.as_deref().map(quote::identifier);
-    let look = session::look(role.as_deref(), &read::queries(&tables, !desired.hooks.places().is_empty()));
+    let look = session::look(role.as_deref(), &read::queries(&tables, &desired.hooks));
     let opened = connect::connect_asking(parameters, &name, &look).await;
     let (connection, asked) = opened.map_err(|error| claim::refuses_blocks(&error).unwrap_or_else(|| error.into()))?;
     connection.server.require_writable().map_err(Failure::from)?;
     let sql = SessionSql::new(&desired.session, &name, &connection);
     let mut reading = Reading::new(&tables);
-    let answer = session::each_of(asked, |row| reading.row(row)).await;
+    let answer = session::each(asked, |row| reading.row(row)).await;
     let failed = answer.is_err();
     let answer = answer.map_err(|(completed, error)| {
         if let Some(pooler) = claim::refuses_blocks(&error).filter(|_| completed == 0) {
@@ -296,8 +296,8 @@ fn forgotten(what: &str) -> End {
 
 async fn look_again(claim: &Claim, work: &Work<'_>) -> Result<(History, Assessment), Failure> {
     let mut reading = Reading::new(&claim.tables);
-    let queries = read::queries(&claim.tables, !work.desired.hooks.places().is_empty());
-    let answer = session::each(claim.client(), &queries, |row| reading.row(row)).await;
+    let asked = Sent::now(claim.client(), &read::queries(&claim.tables, &work.desired.hooks)).await;
+    let answer = session::each(asked, |row| reading.row(row)).await;
     // Under the lock the tables are there: an absent one is no empty history.
     answer.map_err(|(_, error)| claim.refused("reading the history", error))?;
     let mut history = reading.end(Ok(()), &claim.who)?;

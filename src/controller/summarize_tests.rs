@@ -3,7 +3,7 @@
 use super::*;
 use crate::core::{
     conditions::{Approval, Checksums, Reach},
-    history::{Run, RunError, RunOutcome, State},
+    history::{Run, RunError, State},
     migration::{Checksum, Version},
     outcome::Reason,
     plan::{ChecksumDrift, Direction, Finding, Step},
@@ -32,18 +32,7 @@ fn row(number: usize, state: State) -> Recorded {
         down_sql: None,
         depends: Vec::new(),
         replaces: Vec::new(),
-        run: Run {
-            direction: Direction::Up,
-            id: 1,
-            outcome: RunOutcome::Succeeded,
-            inputs: String::new(),
-            attempts: 1,
-            error: None,
-            statements_done: 0,
-            prefix: None,
-            resolution: None,
-            finished_at: None,
-        },
+        run: Run::succeeded(1, state),
     }
 }
 

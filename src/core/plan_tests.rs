@@ -83,17 +83,12 @@ fn row(dir: &MigrationDir, version: &str, state: State, outcome: RunOutcome) -> 
         applied_at: None,
         duration_ms: 1,
         run: Run {
-            id: version.parse().unwrap(),
             outcome,
             direction: Direction::Up,
             inputs: Job::up(migration, None, &desired()).inputs,
-            attempts: 1,
             error: (outcome == RunOutcome::Failed)
                 .then(|| RunError { message: format!("{} failed", migration.file), ..RunError::default() }),
-            statements_done: 0,
-            prefix: None,
-            resolution: None,
-            finished_at: None,
+            ..Run::succeeded(version.parse().unwrap(), state)
         },
     }
 }

@@ -78,27 +78,23 @@ pub struct Sent(Result<SimpleQueryStream, tokio_postgres::Error>);
 
 impl Sent {
     /// Sends it; a session that is lost is told where the answer is read.
-    pub(super) async fn now(client: &Client, sql: &str) -> Self {
+    pub async fn now(client: &Client, sql: &str) -> Self {
         Self(client.simple_query_raw(sql).await)
     }
 }
 
-/// Sends a message by the simple protocol and collects its rows; `completed` counts the statements that are through.
+/// Collects the rows of an answer.
 ///
 /// Takes as long as the server takes: the caller has the deadline.
-pub(super) async fn collect(client: &Client, sql: &str, completed: &mut usize) -> Result<Vec<Row>, AnswerError> {
-    collect_of(Sent::now(client, sql).await, completed).await
-}
-
-/// The same for a message that was sent before.
-pub(super) async fn collect_of(sent: Sent, completed: &mut usize) -> Result<Vec<Row>, AnswerError> {
+pub(super) async fn collect(sent: Sent) -> Result<Vec<Row>, AnswerError> {
     let mut rows = Vec::new();
     // A copy takes no more memory than it holds.
-    each(sent, completed, |row| rows.push(row.clone())).await?;
+    each(sent, &mut 0, |row| rows.push(row.clone())).await?;
     Ok(rows)
 }
 
-/// Shows each row as it comes in: a long answer isn't kept beside what is made of it.
+/// The same, and shows each row as it comes in: a long answer isn't kept beside what is made of it. `completed` counts the
+/// statements that are through.
 pub(super) async fn each(sent: Sent, completed: &mut usize, mut see: impl FnMut(&Row)) -> Result<(), AnswerError> {
     let stream = sent.0?;
     futures::pin_mut!(stream);

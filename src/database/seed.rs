@@ -122,7 +122,7 @@ async fn fill(
 
 /// A statement that takes as long as it takes.
 async fn unhurried(client: &Client, sql: &str) -> Result<Vec<Row>, SqlError> {
-    answer::collect(client, sql, &mut 0).await.map_err(SqlError::from)
+    answer::collect(answer::Sent::now(client, sql).await).await.map_err(SqlError::from)
 }
 
 /// Finds the table by the seed's search path, and reads what it is by ours.

@@ -181,23 +181,15 @@ pub fn shielded(sql: &str) -> String {
 /// # Errors
 /// [`SqlError`]; one that took longer than [`OWN_DEADLINE`] counts as a lost connection.
 pub async fn query(client: &Client, sql: &str) -> Result<Vec<Row>, SqlError> {
-    in_time(answer::collect(client, sql, &mut 0)).await
+    in_time(answer::collect(Sent::now(client, sql).await)).await
 }
 
-/// As [`query`], but shows each row as it comes in; an error comes with how many statements of the message were through
-/// before it.
+/// As [`query`] of a message that was sent, but shows each row as it comes in; an error comes with how many statements of the
+/// message were through before it.
 ///
 /// # Errors
 /// As [`query`].
-pub async fn each(client: &Client, sql: &str, see: impl FnMut(&Row)) -> Result<(), (usize, SqlError)> {
-    each_of(Sent::now(client, sql).await, see).await
-}
-
-/// The same for a message that was sent before.
-///
-/// # Errors
-/// As [`query`].
-pub async fn each_of(sent: Sent, see: impl FnMut(&Row)) -> Result<(), (usize, SqlError)> {
+pub async fn each(sent: Sent, see: impl FnMut(&Row)) -> Result<(), (usize, SqlError)> {
     let mut completed = 0;
     let answered = in_time(answer::each(sent, &mut completed, see)).await;
     answered.map_err(|error| (completed, error))

@@ -5,8 +5,7 @@ use crate::core::{
     bundle::{Bundle, BundleFile},
     desired::Audience,
     format::{self, Format},
-    history::{Run, RunOutcome},
-    migration::Direction,
+    history::Run,
     outcome::Reason,
 };
 
@@ -201,18 +200,7 @@ fn row(version: &str, state: State, mode: TransactionMode) -> Recorded {
         batch: 1,
         applied_at: None,
         duration_ms: 1,
-        run: Run {
-            id: 7,
-            direction: Direction::Up,
-            outcome: RunOutcome::Succeeded,
-            inputs: String::new(),
-            attempts: 1,
-            error: None,
-            statements_done: 0,
-            prefix: None,
-            resolution: None,
-            finished_at: None,
-        },
+        run: Run::succeeded(7, state),
         version,
     }
 }

@@ -10,7 +10,7 @@ mod problems;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 pub(super) use file::line_alone;
 pub use file::without_directives;
@@ -169,10 +169,13 @@ fn check_kinds(named: &[Named], problems: &mut Problems) {
 fn unique<'a>(named: &'a [Named<'a>], problems: &mut Problems) -> HashMap<&'a Version, &'a Named<'a>> {
     let mut first: HashMap<&Version, &Named> = HashMap::with_capacity(named.len());
     for this in named {
-        let other = *first.entry(&this.version).or_insert(this);
-        if std::ptr::eq(other, this) {
-            continue;
-        }
+        let other = match first.entry(&this.version) {
+            Entry::Occupied(other) => *other.get(),
+            Entry::Vacant(place) => {
+                place.insert(this);
+                continue;
+            }
+        };
         problems.add(
             Reason::DuplicateVersion,
             format!(

@@ -26,9 +26,10 @@ pub(super) fn effect(tokens: Tokens) -> SessionEffect {
         () if is("prepare") && !rest.accept("transaction") => SessionEffect::State,
         () if is("listen") => SessionEffect::State,
         () if is("declare") && has(rest.clone(), &["with", "hold"]) => SessionEffect::State,
-        () if is("create") && creates_temporary(rest.clone()) => SessionEffect::State,
         () if is("do") => body(rest)
             .map_or(SessionEffect::None, |body| deep_effect(Tokens::new(&body, Backslashes::Ordinary), Depth::Block)),
+        () if !may_leave_something(&tokens) => SessionEffect::None,
+        () if is("create") && creates_temporary(rest.clone()) => SessionEffect::State,
         () => deep_effect(tokens, Depth::Statement),
     }
 }
@@ -89,9 +90,6 @@ const fn beginning(four: [u8; 4]) -> u32 {
 }
 
 fn creates_temporary(mut tokens: Tokens) -> bool {
-    if !may_leave_something(&tokens) {
-        return false;
-    }
     tokens.accept_all(&["or", "replace"]);
     tokens.accept_any(&["local", "global"]);
     tokens.accept_any(&["temp", "temporary"]) || tokens.any(|part| part.is("pg_temp"))
@@ -108,9 +106,6 @@ enum Depth {
 
 /// Effects of functions and clauses anywhere in a statement.
 fn deep_effect(mut tokens: Tokens, depth: Depth) -> SessionEffect {
-    if !may_leave_something(&tokens) {
-        return SessionEffect::None;
-    }
     let selects = tokens.clone().next().is_some_and(|part| {
         part.is("select") || part.is("with") || part.is("table") || part.kind == TokenKind::OpenParenthesis
     });

@@ -322,7 +322,7 @@ impl Opening<'_> {
 
     /// What answered [`QUESTION`].
     async fn server(&self, question: Sent, route: &Route, encrypted: bool) -> Result<ServerInfo, Cause> {
-        let answer = answer::collect_of(question, &mut 0).await.map_err(|error| match error {
+        let answer = answer::collect(question).await.map_err(|error| match error {
             AnswerError::Driver(error) => Cause::of(&error, self.parameters),
             AnswerError::Nonsense(what) => Cause::NotPostgres(what),
         })?;

@@ -12,7 +12,7 @@ use crate::{
         history::{
             History, OfferedPlan, Recorded, RecordedSeed, Retrying, Run, RunError, RunOutcome, SeedCounts, State,
         },
-        hook::{self, HookRun, Key, Place},
+        hook::{self, HookRun, Hooks, Key, Place},
         migration::{Checksum, Direction, TransactionMode, Version},
         outcome::{Failure, Reason},
         task::{TaskKind, TaskRun},
@@ -26,14 +26,14 @@ use crate::{
 /// asked for. Of runs that have succeeded, which nearly all have, nobody looks at more than their numbers; and at those of
 /// hooks nobody does unless there are `hooks`.
 #[must_use]
-pub fn queries(tables: &Tables, hooks: bool) -> String {
+pub fn queries(tables: &Tables, hooks: &Hooks) -> String {
     let [set, migration, run, statement, plan, seed] =
         ["set", "migration", "run", "statement", "plan", "seed"].map(|name| tables.table(name));
     let name = tables.set_literal();
     let time =
         |column: &str| format!("pg_catalog.to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')");
     let current = "m.run = r.id AND m.state IN ('failed', 'interrupted')";
-    let hooks = if hooks { last_hooks(tables) } else { String::new() };
+    let hooks = if hooks.places().is_empty() { String::new() } else { last_hooks(tables) };
     format!(
         "SELECT 'layout', {mark}; SELECT 'set', s.owner FROM {set} AS s WHERE s.name = {name}; \
          SELECT 'migration', m.version, m.name, m.state, m.checksum, m.transactional, m.down_checksum, m.batch, \

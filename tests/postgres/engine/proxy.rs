@@ -24,6 +24,8 @@ enum Answer {
     Never(watch::Receiver<bool>),
     /// It is passed on after that long.
     After(Duration),
+    /// It is passed on once the client has asked what has that in it.
+    Once(&'static str),
     /// The connection is cut at that moment, once.
     Cut(Moment, Arc<AtomicBool>),
 }
@@ -51,6 +53,11 @@ pub async fn deaf(marker: &'static str) -> (u16, watch::Sender<bool>) {
 /// A proxy that takes its time over the answer to each question that has the marker in it.
 pub async fn slow(marker: &'static str, delay: Duration) -> u16 {
     listen(support::postgres().about().port, marker, Answer::After(delay)).await
+}
+
+/// A proxy that keeps the answer to a question that has the marker in it until the client has asked another, too.
+pub async fn once_asked(marker: &'static str, another: &'static str) -> u16 {
+    listen(support::postgres().about().port, marker, Answer::Once(another)).await
 }
 
 /// A proxy that cuts the connection on which it first sees the marker, before or after the server's answer.
@@ -89,12 +96,17 @@ async fn pass_on(server: u16, client: TcpStream, marker: &'static str, answer: A
     let seen = Arc::clone(&questions);
     let cuts_before = match &answer {
         Answer::Cut(Moment::Before, done) => Some(Arc::clone(done)),
-        Answer::Cut(Moment::After, _) | Answer::Never(_) | Answer::After(_) => None,
+        Answer::Cut(Moment::After, _) | Answer::Never(_) | Answer::After(_) | Answer::Once(_) => None,
     };
+    let another = if let Answer::Once(another) = answer { another } else { marker };
+    let (asked_another, mut another_asked) = watch::channel(false);
     let mut asking = tokio::spawn(async move {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
             let bytes = &buffer[..length];
+            if bytes.windows(another.len()).any(|window| window == another.as_bytes()) {
+                asked_another.send_replace(true);
+            }
             if bytes.windows(marker.len()).any(|window| window == marker.as_bytes()) {
                 seen.fetch_add(1, Ordering::SeqCst);
                 if cuts_before.as_ref().is_some_and(|done| !done.swap(true, Ordering::SeqCst)) {
@@ -110,7 +122,7 @@ async fn pass_on(server: u16, client: TcpStream, marker: &'static str, answer: A
         match &answer {
             // A test that has ended wants no more answers either.
             Answer::Never(told) => drop(told.clone().wait_for(|told| *told).await),
-            Answer::After(_) | Answer::Cut(..) => std::future::pending().await,
+            Answer::After(_) | Answer::Once(_) | Answer::Cut(..) => std::future::pending().await,
         }
     };
     let mut hung_up = std::pin::pin!(hung_up);
@@ -130,6 +142,8 @@ async fn pass_on(server: u16, client: TcpStream, marker: &'static str, answer: A
             match &answer {
                 Answer::Never(_) => continue,
                 Answer::After(delay) => tokio::time::sleep(*delay).await,
+                // A client that has gone asks nothing more.
+                Answer::Once(_) => drop(another_asked.wait_for(|asked| *asked).await),
                 Answer::Cut(..) => {}
             }
             // The first of them is the question's own: an error is told at once, and what the client asks because of it
